@@ -1,0 +1,98 @@
+# Two commands do everything on a machine that has python3 (with venv) and make:
+#   make study    make test
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3
+DATA ?= data
+RUNS ?= runs
+REPORTS ?= reports
+SCANS ?= 100
+SMOKE_SCANS ?= 20
+
+VENV := .venv
+MLP_MED := $(VENV)/bin/mlp-med
+export MLFLOW_TRACKING_URI ?= sqlite:///$(abspath $(RUNS))/mlflow.db
+export MLFLOW_DISABLE_TELEMETRY := true
+
+.PHONY: help install-study install-test smoke study resolution report rerun ui test lint lock bench clean
+
+help:  ## explain every target
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@echo "Variables: SOURCE=DIR of real scans (for resolution), RUN=id (for rerun), DATA, RUNS, REPORTS, SCANS, PYTHON."
+
+# ---- the environment: made from a hashed lock, made again when the lock changes
+define install
+	rm -rf $(VENV)
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(1)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	sha256sum $(1) pyproject.toml > $(VENV)/$(notdir $(1)).sha256
+endef
+
+install-test:  ## create or renew .venv for the tests
+	@if ! sha256sum --check --status $(VENV)/test.txt.sha256 2>/dev/null; then \
+	  $(MAKE) --no-print-directory $(VENV)/made-from-test; fi
+
+install-study:  ## create or renew .venv for the studies (the tests' .venv serves as well)
+	@if ! sha256sum --check --status $(VENV)/test.txt.sha256 2>/dev/null && \
+	    ! sha256sum --check --status $(VENV)/study.txt.sha256 2>/dev/null; then \
+	  $(MAKE) --no-print-directory $(VENV)/made-from-study; fi
+
+.PHONY: $(VENV)/made-from-test $(VENV)/made-from-study
+$(VENV)/made-from-test:
+	$(call install,requirements/test.txt)
+$(VENV)/made-from-study:
+	$(call install,requirements/study.txt)
+
+# ---- the chain
+$(DATA)/phantom-luna16/PHANTOM.json: | install-study
+	$(MLP_MED) phantom luna16 $(DATA)/phantom-luna16 --scans $(SCANS) --seed 0
+$(DATA)/phantom-luna16-smoke/PHANTOM.json: | install-study
+	$(MLP_MED) phantom luna16 $(DATA)/phantom-luna16-smoke --scans $(SMOKE_SCANS) --seed 0
+
+smoke: install-study $(DATA)/phantom-luna16-smoke/PHANTOM.json  ## the whole chain on a tiny phantom in ≤3 minutes after installation; claims no verdict
+	$(MLP_MED) study run resolution_matters --size smoke --source $(DATA)/phantom-luna16-smoke --data-dir $(DATA)/tfds-smoke
+	$(MLP_MED) report resolution_matters --size smoke --out $(REPORTS)/smoke
+
+study: install-study $(DATA)/phantom-luna16/PHANTOM.json  ## install, write the phantom, run the resolution study at its small size, report (≤20 minutes on 2 cores)
+	$(MLP_MED) study run resolution_matters --size small --source $(DATA)/phantom-luna16 --data-dir $(DATA)/tfds
+	$(MLP_MED) report resolution_matters --size small --out $(REPORTS)/resolution_matters
+
+resolution: install-study  ## the resolution study at full size on real scans: make resolution SOURCE=/path/to/LUNA16
+	@test -n "$(SOURCE)" || { echo "make resolution needs SOURCE=DIR, a directory in LUNA16's layout" >&2; exit 2; }
+	$(MLP_MED) study run resolution_matters --size full --source "$(SOURCE)" --data-dir $(DATA)/tfds-full
+	$(MLP_MED) report resolution_matters --size full --out $(REPORTS)/resolution_matters-full
+
+report: install-study  ## write the report of the newest resolution study again, from the ledger alone
+	$(MLP_MED) report resolution_matters --out $(REPORTS)/resolution_matters
+
+rerun: install-study  ## train one cell again from the ledger and compare: make rerun RUN=<run id>
+	@test -n "$(RUN)" || { echo "make rerun needs RUN=<run id of a cell>; 'mlp-med study status resolution_matters' lists them" >&2; exit 2; }
+	$(MLP_MED) rerun $(RUN)
+
+ui: install-study  ## MLflow's own UI over the ledger, on the loopback; Ctrl-C ends every process
+	$(MLP_MED) ui
+
+# ---- development
+test: install-test  ## install, lint, types, tests (≤15 minutes on 2 cores)
+	$(MAKE) --no-print-directory lint
+	$(VENV)/bin/pytest --quiet
+
+lint: install-test  ## ruff, mypy, import-linter
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+
+# Every extra but gpu and bench is resolved once, together; the lock of the studies is cut from that.
+lock: install-test  ## resolve the dependencies again
+	$(call compile,--extra cpu --extra dev --upgrade --output-file requirements/test.txt)
+	$(call compile,--extra cpu --constraint requirements/test.txt --output-file requirements/study.txt)
+compile = echo 'setuptools>=77' | $(VENV)/bin/uv pip compile pyproject.toml - $(1) --quiet \
+	--universal --python-version 3.11 --generate-hashes --no-annotate --no-header
+
+clean:  ## remove data, ledger, reports and the environment
+	rm -rf $(DATA) $(RUNS) $(REPORTS) $(VENV) *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
