@@ -1,0 +1,194 @@
+"""Checks of a MetaImage header that SimpleITK leaves out.
+
+SimpleITK reads a scan whose spacing is absent (as 1 mm), or whose compressed data are damaged or
+fewer than the header says, without a word. A nodule would then be measured in the wrong units, so
+the header is parsed here as well and refused with a reason.
+
+Format: https://itk.org/Wiki/MetaIO/Documentation
+"""
+
+import math
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlp_med.errors import ImageError
+
+HEADER_BYTES = 65_536  # enough for any header; a .mha holds its voxels behind it
+BYTES_PER_VOXEL = {
+    "MET_CHAR": 1,
+    "MET_UCHAR": 1,
+    "MET_SHORT": 2,
+    "MET_USHORT": 2,
+    "MET_INT": 4,
+    "MET_UINT": 4,
+    "MET_LONG_LONG": 8,
+    "MET_ULONG_LONG": 8,
+    "MET_FLOAT": 4,
+    "MET_DOUBLE": 8,
+}
+
+
+@dataclass(frozen=True)
+class MetaHeader:
+    """What the checks need of a header: size and spacing as (x, y, z), and where the voxels lie."""
+
+    size: tuple[int, int, int]
+    spacing_mm: tuple[float, float, float]
+    data_path: Path
+    num_bytes: int
+    compressed: bool
+
+
+def parse_metaimage(path: Path) -> MetaHeader:
+    """Parses and checks the header of `path` (.mhd or .mha), and that its voxels are there.
+
+    Raises:
+        ImageError: the file is missing or no 3D scalar MetaImage, its spacing is not positive, or
+            its data file is missing or of a size that `DimSize` does not explain.
+    """
+    fields = _read_fields(path)
+    num_dims = _field(path, fields, "NDims")
+    if num_dims != "3":
+        raise ImageError(
+            f"{path}: expected a 3D scan, found NDims = {num_dims}; export one 3D volume"
+        )
+    if fields.get("ElementNumberOfChannels", "1") != "1":
+        raise ImageError(
+            f"{path}: expected one value a voxel, found ElementNumberOfChannels = "
+            f"{fields['ElementNumberOfChannels']}; export one scalar volume"
+        )
+    size = _numbers(path, fields, "DimSize")
+    if any(number < 1 or number != int(number) for number in size):
+        raise ImageError(
+            f"{path}: expected three positive whole numbers, found DimSize = {fields['DimSize']}"
+        )
+    spacing = _numbers(path, fields, "ElementSpacing")
+    if min(spacing) <= 0:
+        raise ImageError(
+            f"{path}: expected three positive spacings in mm, found ElementSpacing = "
+            f"{fields['ElementSpacing']}; correct the header from the original series"
+        )
+    for name in ("Offset", "Position", "Origin"):
+        if name in fields:
+            _numbers(path, fields, name)
+    element_type = _field(path, fields, "ElementType")
+    if element_type not in BYTES_PER_VOXEL:
+        raise ImageError(
+            f"{path}: expected an ElementType of {', '.join(BYTES_PER_VOXEL)}, found {element_type}"
+        )
+    if not _is_true(fields.get("BinaryData", "True")):
+        raise ImageError(
+            f"{path}: expected binary voxels, found BinaryData = False; write it as binary"
+        )
+    header = MetaHeader(
+        size=(int(size[0]), int(size[1]), int(size[2])),
+        spacing_mm=(spacing[0], spacing[1], spacing[2]),
+        data_path=_data_path(path, fields),
+        num_bytes=math.prod(int(number) for number in size) * BYTES_PER_VOXEL[element_type],
+        compressed=_is_true(fields.get("CompressedData", "False")),
+    )
+    _check_data_size(path, header, fields)
+    return header
+
+
+def check_compressed_data(path: Path, header: MetaHeader) -> None:
+    """Inflates a .zraw and checks its length and checksum, which SimpleITK does not.
+
+    Raises:
+        ImageError: the stream is damaged, ends early, or holds another number of bytes.
+    """
+    if not header.compressed or header.data_path == path:
+        return
+    inflater = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)  # zlib or gzip, as ITK accepts both
+    found = 0
+    try:
+        with header.data_path.open("rb") as file:
+            while chunk := file.read(1 << 20):
+                found += len(inflater.decompress(chunk))
+    except zlib.error as error:
+        raise ImageError(
+            f"{header.data_path}: the compressed voxels are damaged ({error}); copy the file again"
+        ) from error
+    found += len(inflater.flush())
+    if found != header.num_bytes or not inflater.eof:
+        raise ImageError(
+            f"{header.data_path}: expected {header.num_bytes} bytes of voxels from DimSize "
+            f"{_as_text(header.size)} in {path.name}, found {found}"
+            f"{'' if inflater.eof else ' before the stream breaks off'}; copy the file again"
+        )
+
+
+def _read_fields(path: Path) -> dict[str, str]:
+    try:
+        with path.open("rb") as file:
+            text = file.read(HEADER_BYTES).decode("latin-1")
+    except OSError as error:
+        raise ImageError(
+            f"{path}: cannot be read ({error.strerror}); expected a MetaImage header"
+        ) from error
+    fields: dict[str, str] = {}
+    for line in text.splitlines():
+        name, equals, value = line.partition("=")
+        if not equals:
+            continue
+        fields[name.strip()] = value.strip()
+        if name.strip() == "ElementDataFile":  # the last field; voxels may follow
+            break
+    return fields
+
+
+def _field(path: Path, fields: dict[str, str], name: str) -> str:
+    if name not in fields:
+        raise ImageError(
+            f"{path}: {name} is absent from the MetaImage header; copy or export the scan again"
+        )
+    return fields[name]
+
+
+def _numbers(path: Path, fields: dict[str, str], name: str) -> list[float]:
+    value = _field(path, fields, name)
+    try:
+        numbers = [float(word) for word in value.split()]
+    except ValueError:
+        numbers = []
+    if len(numbers) != 3 or not all(map(math.isfinite, numbers)):
+        raise ImageError(f"{path}: expected three finite numbers, found {name} = {value}")
+    return numbers
+
+
+def _is_true(value: str) -> bool:
+    return value[:1] in ("T", "t", "1")
+
+
+def _as_text(size: tuple[int, int, int]) -> str:
+    return "×".join(map(str, size))
+
+
+def _data_path(path: Path, fields: dict[str, str]) -> Path:
+    name = _field(path, fields, "ElementDataFile")
+    if name.upper() == "LOCAL":
+        return path
+    if name.upper().startswith("LIST") or "%" in name:
+        raise ImageError(
+            f"{path}: expected one data file, found ElementDataFile = {name}; write it as one file"
+        )
+    return path.parent / name
+
+
+def _check_data_size(path: Path, header: MetaHeader, fields: dict[str, str]) -> None:
+    data_path = header.data_path
+    if not data_path.is_file():
+        raise ImageError(
+            f"{path}: its voxels {data_path.name} are missing; copy them beside the header"
+        )
+    if data_path == path or header.compressed or fields.get("HeaderSize") == "-1":
+        return  # ITK finds too short a LOCAL file itself; compressed data are inflated when read
+    expected = header.num_bytes + int(fields.get("HeaderSize", "0"))
+    found = data_path.stat().st_size
+    if found != expected:
+        state = "truncated" if found < expected else "too long"
+        raise ImageError(
+            f"{data_path}: {state}: expected {expected} bytes from DimSize {_as_text(header.size)} "
+            f"{fields['ElementType']} in {path.name}, found {found}; copy the scan again"
+        )
