@@ -1,0 +1,30 @@
+"""What the runs are made of: the names of tags and artifacts, and the states of a cell."""
+
+from typing import Literal
+
+State = Literal["planned", "running", "done", "failed", "infeasible"]
+
+TAG_PREFIX = "mlp_med."
+KIND = TAG_PREFIX + "kind"
+STUDY = TAG_PREFIX + "study"
+STUDY_HASH = TAG_PREFIX + "study_hash"
+LAST_STARTED = TAG_PREFIX + "last_started"
+STATE = TAG_PREFIX + "state"
+CELL_HASH = TAG_PREFIX + "cell_hash"
+CELL_PARAMS = TAG_PREFIX + "cell_params"  # JSON: MLflow's own params are text
+ARM = TAG_PREFIX + "arm"
+FAILURE_KIND = TAG_PREFIX + "failure_kind"
+FAILURE_MESSAGE = TAG_PREFIX + "failure_message"
+
+# Names that MLflow itself gives a meaning to.
+PARENT_RUN = "mlflow.parentRunId"
+GIT_COMMIT = "mlflow.source.git.commit"
+NOTE = "mlflow.note.content"
+DATASET_CONTEXT = "mlflow.data.context"
+
+PLAN_ARTIFACT = "study.json"
+PREDICTIONS_ARTIFACT = "predictions.parquet"
+REPORT_DIRECTORY = "report"
+
+# Params that people sort and plot by are logged as metrics too: MLflow sorts params as text.
+AXES = ("resolution", "grid", "global_batch_size", "learning_rate", "budget_examples", "seed")

@@ -1,0 +1,46 @@
+"""The table of predictions: the product of a cell, kept as a Parquet artifact of its run."""
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from mlp_med.errors import LedgerError
+from mlp_med.ledger import names
+from mlp_med.ledger.store import Ledger
+
+PREDICTION_COLUMNS = ("id", "patient", "seed", "label", "score")
+
+
+def check_predictions(run_id: str, predictions: pd.DataFrame) -> None:
+    """Refuses a table from which no comparison could be made.
+
+    Raises:
+        LedgerError: a column is missing, there are no rows, an id comes twice, a label is neither
+            0 nor 1, a score is not finite, or the rows are of several seeds.
+    """
+    missing = [name for name in PREDICTION_COLUMNS if name not in predictions.columns]
+    if missing:
+        raise LedgerError(
+            f"expected predictions with the columns {', '.join(PREDICTION_COLUMNS)}, run {run_id} "
+            f"lacks {', '.join(missing)}"
+        )
+    problems = {
+        "no rows": predictions.empty,
+        "an id twice": predictions["id"].duplicated().any(),
+        "a label that is neither 0 nor 1": not predictions["label"].isin((0, 1)).all(),
+        "a score that is not finite": not np.isfinite(predictions["score"].to_numpy(float)).all(),
+        "several seeds": predictions["seed"].nunique() > 1,
+    }
+    found = [problem for problem, is_there in problems.items() if is_there]
+    if found:
+        raise LedgerError(f"the predictions of run {run_id} have {', '.join(found)}")
+
+
+def log_predictions(ledger: Ledger, run_id: str, predictions: pd.DataFrame) -> None:
+    """Keeps the table as an artifact of the run."""
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / names.PREDICTIONS_ARTIFACT
+        predictions.to_parquet(path, index=False)
+        ledger.client.log_artifact(run_id, str(path))

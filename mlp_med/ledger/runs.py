@@ -1,0 +1,46 @@
+"""Finds MLflow runs, page by page."""
+
+from typing import TYPE_CHECKING
+
+from mlp_med.errors import LedgerError
+from mlp_med.ledger.store import Ledger
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+RUNS_PER_PAGE = 1000
+
+
+def find_experiment(ledger: Ledger, study_name: str) -> str | None:
+    """The id of the study's MLflow experiment, or None where there is none yet.
+
+    Raises:
+        LedgerError: the experiment was deleted; MLflow keeps its name taken.
+    """
+    experiment = ledger.client.get_experiment_by_name(study_name)
+    if experiment is None:
+        return None
+    if experiment.lifecycle_stage != "active":
+        raise LedgerError(
+            f"the experiment {study_name!r} in {ledger.tracking_uri} was deleted; restore it with: "
+            f"mlflow experiments restore --experiment-id {experiment.experiment_id}"
+        )
+    return experiment.experiment_id
+
+
+def search_all_runs(ledger: Ledger, experiment_id: str, filter_string: str) -> "list[Run]":
+    """Every run that matches, oldest first."""
+    runs: list[Run] = []
+    page_token = None
+    while True:
+        page = ledger.client.search_runs(
+            [experiment_id],
+            filter_string,
+            max_results=RUNS_PER_PAGE,
+            order_by=["attributes.start_time ASC"],
+            page_token=page_token,
+        )
+        runs.extend(page)
+        page_token = page.token
+        if not page_token:
+            return runs

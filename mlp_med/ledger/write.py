@@ -1,0 +1,285 @@
+"""Puts a study and its cells into the ledger: a parent run a study, a child run a cell.
+
+The state of a cell is a tag, and "done" is the last thing written: whatever is killed before that
+leaves a run that no table counts.
+"""
+
+import json
+import math
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from mlp_med.errors import LedgerError
+from mlp_med.ledger import names
+from mlp_med.ledger.entries import (
+    DatasetInput,
+    log_dataset,
+    log_points,
+    log_values,
+    prefixed,
+    set_tags,
+)
+from mlp_med.ledger.predictions import check_predictions, log_predictions
+from mlp_med.ledger.runs import find_experiment, search_all_runs
+from mlp_med.ledger.store import Ledger, ledger_errors
+
+LONGEST_MESSAGE = 2000
+
+
+def start_study(
+    ledger: Ledger, name: str, study_hash: str, plan: Mapping[str, Any], tags: Mapping[str, str]
+) -> str:
+    """Finds the study's run by its hash, or makes it, and logs the plan as `study.json`.
+
+    Starting a study again replaces its plan, so that seeds can be added.
+
+    Args:
+        ledger: an open ledger.
+        name: name of the study; its MLflow experiment has the same one.
+        study_hash: what makes it the same study.
+        plan: plain values for JSON, among them `cells`, a list of mappings with `hash`, `arm` and
+            `params`; `claim`; and where there is one a `question` for people.
+        tags: names without prefix, such as `size`, `dataset`, `phantom`, `commit`.
+
+    Returns:
+        The run id of the study.
+
+    Raises:
+        LedgerError: the ledger cannot be written, or the plan lacks its cells.
+    """
+    for cell in plan.get("cells", [{}]):
+        if not {"hash", "arm", "params"} <= set(cell):
+            raise LedgerError(
+                f"expected a plan whose cells have hash, arm and params, got {sorted(cell)}"
+            )
+    with ledger_errors(f"starting the study {name}"), ledger.locked():
+        experiment_id = find_experiment(ledger, name) or ledger.client.create_experiment(
+            name, artifact_location=ledger.artifact_root and str(ledger.artifact_root)
+        )
+        found = search_all_runs(
+            ledger, experiment_id, f"tags.`{names.STUDY_HASH}` = '{study_hash}'"
+        )
+        all_tags = {
+            **prefixed(tags),
+            names.KIND: "study",
+            names.STUDY: name,
+            names.STUDY_HASH: study_hash,
+            names.LAST_STARTED: f"{time.time():.3f}",
+            names.NOTE: str(plan.get("question", "")),
+        }
+        if found:
+            run_id = found[0].info.run_id
+            ledger.client.update_run(run_id, status="RUNNING")
+        else:
+            run_name = ", ".join([name, *(tags[tag] for tag in ("dataset", "size") if tag in tags)])
+            run_id = ledger.client.create_run(experiment_id, run_name=run_name).info.run_id
+        ledger.client.log_dict(run_id, dict(plan), names.PLAN_ARTIFACT)
+        set_tags(ledger, run_id, all_tags)  # last: a study without its plan is never found
+    return run_id
+
+
+def finish_study(
+    ledger: Ledger, run_id: str, status: Literal["FINISHED", "FAILED", "KILLED"] = "FINISHED"
+) -> None:
+    """Tells MLflow that nothing of this study runs any more."""
+    with ledger_errors(f"finishing the study's run {run_id}"):
+        ledger.client.set_terminated(run_id, status)
+
+
+def start_cell(
+    ledger: Ledger,
+    study_run_id: str,
+    params: Mapping[str, str | int | float | bool],
+    cell_hash: str,
+    arm: str,
+    tags: Mapping[str, str],
+    dataset: DatasetInput,
+) -> str:
+    """Makes the cell's run, in state running, under its study's.
+
+    Args:
+        ledger: an open ledger.
+        study_run_id: run id of the study.
+        params: every field of the cell.
+        cell_hash: the cell's hash.
+        arm: the arm's name.
+        tags: names without prefix, such as `commit`, `machine`, `version.tensorflow`, `phantom`.
+        dataset: what the cell reads.
+
+    Returns:
+        The run id of the cell.
+
+    Raises:
+        LedgerError: the ledger cannot be written.
+    """
+    run_tags = {
+        **prefixed(tags),
+        names.PARENT_RUN: study_run_id,
+        names.KIND: "cell",
+        names.STATE: "running",
+        names.CELL_HASH: cell_hash,
+        names.ARM: arm,
+        names.CELL_PARAMS: json.dumps(dict(params)),
+    }
+    axes = {name: float(params[name]) for name in names.AXES if name in params}
+    with ledger_errors(f"starting the cell {cell_hash}"):
+        experiment_id = ledger.client.get_run(study_run_id).info.experiment_id
+        run = ledger.client.create_run(
+            experiment_id, tags=run_tags, run_name=f"{arm}, seed {params.get('seed', '?')}"
+        )
+        run_id = run.info.run_id
+        log_values(ledger, run_id, params=params, metrics=axes)
+        log_dataset(ledger, run_id, dataset)
+    return run_id
+
+
+def log_curve(ledger: Ledger, run_id: str, curve: pd.DataFrame) -> None:
+    """Logs the cell's curves, with the number of examples seen as MLflow's step.
+
+    Args:
+        ledger: an open ledger.
+        run_id: run id of the cell.
+        curve: a column `examples_seen`, and one for each metric; NaN where it was not measured.
+
+    Raises:
+        LedgerError: a value is infinite, or the ledger cannot be written.
+    """
+    if np.isinf(curve.to_numpy(dtype=float)).any():
+        raise LedgerError(f"expected finite values in the curves of run {run_id}, got infinity")
+    points = [
+        (str(name), float(value), int(step))
+        for name in curve.columns.drop("examples_seen")
+        for step, value in zip(curve["examples_seen"], curve[name], strict=True)
+        if not math.isnan(value)
+    ]
+    with ledger_errors(f"logging the curves of run {run_id}"):
+        log_points(ledger, run_id, points)
+
+
+def finish_cell(
+    ledger: Ledger, run_id: str, metrics: Mapping[str, float], predictions: pd.DataFrame
+) -> None:
+    """Logs the cell's figures and predictions; then, and only then, calls it done.
+
+    Args:
+        ledger: an open ledger.
+        run_id: run id of the cell.
+        metrics: finite numbers, such as `test_auc` and `seconds_total`.
+        predictions: the test split, one row a case: `id`, `patient` ("" if unknown), `seed`,
+            `label` (0 or 1), `score`, and numeric columns for strata.
+
+    Raises:
+        LedgerError: a figure or score is not finite, the predictions are not what they should be,
+            or the ledger cannot be written. The cell is then not done.
+    """
+    not_finite = {name: value for name, value in metrics.items() if not math.isfinite(value)}
+    if not_finite:
+        raise LedgerError(f"expected finite metrics of run {run_id}, got {not_finite}")
+    check_predictions(run_id, predictions)
+    with ledger_errors(f"finishing run {run_id}"):
+        log_predictions(ledger, run_id, predictions)
+        log_values(ledger, run_id, metrics=metrics)
+        ledger.client.set_terminated(run_id, "FINISHED")
+        ledger.client.set_tag(run_id, names.STATE, "done")
+
+
+def fail_cell(
+    ledger: Ledger,
+    run_id: str,
+    kind: str,
+    message: str,
+    *,
+    metrics: Mapping[str, float] | None = None,
+    state: Literal["failed", "infeasible"] = "failed",
+) -> None:
+    """Records why a cell has no result: what kind of failure, and in words.
+
+    Args:
+        ledger: an open ledger.
+        run_id: run id of the cell.
+        kind: the typed failure, such as "non_finite_loss", "killed", "out_of_memory".
+        message: for people; its first 2,000 characters are kept.
+        metrics: what was measured before it failed, such as `peak_memory_bytes`.
+        state: "infeasible" where the cell was not started since it could not have fitted.
+    """
+    _end_cell(ledger, run_id, state, kind, message, "FAILED", metrics or {})
+
+
+def mark_interrupted(ledger: Ledger, study_run_id: str) -> list[str]:
+    """Fails the cells that a killed study left in state running; nothing may be running now.
+
+    Returns:
+        The hashes of those cells.
+    """
+    with ledger_errors(f"looking for interrupted cells of {study_run_id}"):
+        experiment_id = ledger.client.get_run(study_run_id).info.experiment_id
+        runs = search_all_runs(
+            ledger,
+            experiment_id,
+            f"tags.`{names.PARENT_RUN}` = '{study_run_id}' and tags.`{names.STATE}` = 'running'",
+        )
+    for run in runs:
+        _end_cell(
+            ledger,
+            run.info.run_id,
+            "failed",
+            "interrupted",
+            "the study was stopped while this cell ran",
+            "KILLED",
+            {},
+        )
+    return [run.data.tags[names.CELL_HASH] for run in runs]
+
+
+def log_report(
+    ledger: Ledger,
+    study_run_id: str,
+    files: Sequence[Path],
+    *,
+    tags: Mapping[str, str],
+    metrics: Mapping[str, float],
+) -> None:
+    """Keeps a study's page, figures and verdict as artifacts of its run, under `report/`.
+
+    Args:
+        ledger: an open ledger.
+        study_run_id: run id of the study.
+        files: the files to keep.
+        tags: names without prefix, such as `verdict`.
+        metrics: such as `effect` and `ci_low`; what is not finite is left out.
+    """
+    finite = {name: value for name, value in metrics.items() if math.isfinite(value)}
+    with ledger_errors(f"logging the report of {study_run_id}"):
+        for file in files:
+            ledger.client.log_artifact(study_run_id, str(file), names.REPORT_DIRECTORY)
+        log_values(ledger, study_run_id, metrics=finite)
+        set_tags(ledger, study_run_id, prefixed(tags))
+
+
+def _end_cell(
+    ledger: Ledger,
+    run_id: str,
+    state: names.State,
+    kind: str,
+    message: str,
+    status: str,
+    metrics: Mapping[str, float],
+) -> None:
+    finite = {name: value for name, value in metrics.items() if math.isfinite(value)}
+    with ledger_errors(f"recording the failure of run {run_id}"):
+        log_values(ledger, run_id, metrics=finite)
+        set_tags(
+            ledger,
+            run_id,
+            {
+                names.FAILURE_KIND: kind,
+                names.FAILURE_MESSAGE: message[:LONGEST_MESSAGE],
+                names.STATE: state,
+            },
+        )
+        ledger.client.set_terminated(run_id, status)
