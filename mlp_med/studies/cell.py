@@ -1,0 +1,112 @@
+"""A cell: the frozen value of one training run. Its hash names the run."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Literal, Self
+
+from mlp_med.errors import StudyError
+
+Control = Literal["none", "information"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """Everything that decides the weights and the predictions of one training run.
+
+    Attributes:
+        dataset: name of the TFDS builder.
+        dataset_digest: digest of the parsed examples at this resolution.
+        resolution: mm per voxel (µm per pixel for slides) of the information in the crop.
+        grid: spacing of the grid that the network sees; finer than `resolution` only under the
+            information control.
+        control: "information" when the coarse crop is upsampled to a finer grid.
+        model: name of a preset in `mlp_med.models.presets`.
+        depth: "fixed" (the same network at every resolution) or "matched" (a stage more per
+            octave, so that the receptive field stays the same in mm).
+        norm: "batch", "group" or "none".
+        precision: a Keras dtype policy, "float32" or "mixed_bfloat16".
+        global_batch_size: examples in one optimiser step, over all replicas.
+        learning_rate: peak of the warm-up and cosine schedule.
+        budget_examples: training examples seen, repeats included; a multiple of the batch.
+        num_evaluations: how often the validation split is scored on the way.
+        augment: whether training crops are flipped, rotated and shifted.
+        intra_op_threads: threads of one operation; 1, 2 and 4 train different weights.
+        seed: initialisation, order and augmentation are each drawn from it under their own name.
+    """
+
+    dataset: str
+    dataset_digest: str
+    resolution: float
+    grid: float
+    control: Control
+    model: str
+    depth: Literal["fixed", "matched"]
+    norm: Literal["batch", "group", "none"]
+    precision: Literal["float32", "mixed_bfloat16"]
+    global_batch_size: int
+    learning_rate: float
+    budget_examples: int
+    num_evaluations: int
+    augment: bool
+    intra_op_threads: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        if self.budget_examples % self.global_batch_size:
+            nearest = max(1, round(self.budget_examples / self.global_batch_size))
+            raise StudyError(
+                f"budget_examples must be a multiple of global_batch_size {self.global_batch_size},"
+                f" got {self.budget_examples}; the nearest is {nearest * self.global_batch_size}"
+            )
+        if (self.control == "information") != (self.grid < self.resolution):
+            raise StudyError(
+                "control 'information' means a grid finer than the resolution, got "
+                f"control {self.control!r} with resolution {self.resolution} on grid {self.grid}"
+            )
+
+    @property
+    def hash(self) -> str:
+        """16 hexadecimal digits of the SHA-256 over every field."""
+        canonical = json.dumps(self.to_params(), sort_keys=True)
+        return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+    def arm_key(self) -> Self:
+        """The cell without its seed: two cells are of one arm when these are equal."""
+        return replace(self, seed=0)
+
+    def seed_for(self, purpose: str) -> int:
+        """A 31-bit seed for one purpose ("initialisation", "order"), unlike any other's."""
+        digest = hashlib.sha256(f"{purpose}/{self.seed}".encode()).digest()
+        return int.from_bytes(digest[:4], "little") & 0x7FFFFFFF
+
+    def to_params(self) -> dict[str, str | int | float | bool]:
+        """Every field by its name, as the ledger keeps it."""
+        return asdict(self)
+
+    @classmethod
+    def from_params(cls, params: Mapping[str, str | int | float | bool]) -> Self:
+        """Reads a cell back from the ledger, whose params are text.
+
+        Raises:
+            StudyError: a field is missing, unknown or of the wrong kind.
+        """
+        known = {field.name: field.type for field in fields(cls)}
+        if set(params) != set(known):
+            raise StudyError(
+                f"expected the fields {sorted(known)} of a cell, got {sorted(params)}; "
+                "the run was written by another version of mlp_med"
+            )
+        return cls(**{name: _parse(known[name], value) for name, value in params.items()})
+
+
+def _parse(kind: object, value: str | int | float | bool) -> Any:
+    if kind is bool:
+        if str(value) not in ("True", "False"):
+            raise StudyError(f"expected True or False, got {value!r}")
+        return str(value) == "True"
+    try:
+        return int(value) if kind is int else float(value) if kind is float else str(value)
+    except ValueError as error:
+        raise StudyError(f"expected a number, got {value!r}") from error

@@ -1,0 +1,230 @@
+"""Runs cells on this machine: one fresh process a cell, as many at once as its cores allow.
+
+The processes are forked from a server that has imported TensorFlow, Keras and MLflow but run
+nothing (`forkserver`), so that a cell starts in a fraction of a second with clean memory figures.
+"""
+
+import contextlib
+import multiprocessing
+import os
+import shutil
+import signal
+import tempfile
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+from typing import Any
+
+from mlp_med.errors import MlpMedError
+from mlp_med.studies.cell import Cell
+
+POLL_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class Order:
+    """All that a cell's process is told. Plain values: they cross a process border.
+
+    Attributes:
+        cell: what to train.
+        run_id: the ledger's run that is waiting for the result.
+        tracking_uri: of the ledger.
+        data_dir: TFDS's data directory.
+        launched_at: seconds since the epoch, to measure the start-up by.
+    """
+
+    cell: Cell
+    run_id: str
+    tracking_uri: str
+    data_dir: str
+    launched_at: float
+
+
+@dataclass(frozen=True)
+class Progress:
+    """The cell has seen so many training examples."""
+
+    examples_seen: int
+
+
+@dataclass(frozen=True)
+class Done:
+    """The cell's results are in the ledger."""
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The cell ended without results.
+
+    Attributes:
+        kind: the typed failure, e.g. "non_finite_loss" or "killed".
+        message: for a person.
+        peak_memory_bytes: the highest VmHWM that the parent saw of the process; None if none.
+    """
+
+    kind: str
+    message: str
+    peak_memory_bytes: int | None = None
+
+
+Event = Progress | Done | Failed
+Work = Callable[[Order, Callable[[Progress], None]], None]
+
+
+@dataclass
+class _Running:
+    order: Order
+    process: ForkServerProcess
+    connection: Connection
+    temporary_dir: Path
+    outcome: Done | Failed | None = None
+    peak_memory_bytes: int | None = field(default=None)
+
+
+def launch_local(
+    orders: Iterable[Callable[[], Order]],
+    work: Work,
+    on_event: Callable[[Order, Event], None],
+    *,
+    num_concurrent: int,
+    preload: list[str],
+) -> None:
+    """Runs every order in a process of its own.
+
+    Args:
+        orders: each is called when a process is free, so that a run is opened only then.
+        work: what the process does; importable by name. It returns when the results are kept.
+        on_event: called in this process with each order's events; exactly one Done or Failed.
+        num_concurrent: processes at once.
+        preload: modules that the fork server imports beforehand.
+
+    Raises:
+        KeyboardInterrupt: after every process has been ended; their orders get no last event.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(preload)
+    waiting = iter(orders)
+    running: list[_Running] = []
+    try:
+        while True:
+            while len(running) < num_concurrent and (make := next(waiting, None)) is not None:
+                running.append(_start(context, make(), work))
+            if not running:
+                return
+            _listen(running, on_event)
+            for ended in [job for job in running if job.process.exitcode is not None]:
+                _drain(ended, on_event)
+                running.remove(ended)
+                on_event(ended.order, _outcome(ended))
+                _remove(ended)
+    finally:
+        for job in running:
+            job.process.kill()
+            job.process.join()
+            _remove(job)
+
+
+def _start(context: Any, order: Order, work: Work) -> _Running:
+    temporary_dir = Path(tempfile.mkdtemp(prefix="mlp_med-cell-"))
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_main, args=(work, order, theirs, str(temporary_dir)))
+    process.start()
+    theirs.close()  # so that this end reads end-of-file once the process is gone
+    return _Running(order, process, ours, temporary_dir)
+
+
+def _listen(running: list[_Running], on_event: Callable[[Order, Event], None]) -> None:
+    sources = [job.connection for job in running] + [job.process.sentinel for job in running]
+    wait(sources, timeout=POLL_SECONDS)
+    for job in running:
+        job.peak_memory_bytes = _peak_memory(job.process.pid) or job.peak_memory_bytes
+        _drain(job, on_event)
+
+
+def _drain(job: _Running, on_event: Callable[[Order, Event], None]) -> None:
+    with contextlib.suppress(EOFError, OSError):
+        while job.connection.poll():
+            message = job.connection.recv()
+            if isinstance(message, Progress):
+                on_event(job.order, message)
+            else:
+                job.outcome = message
+
+
+def _outcome(job: _Running) -> Done | Failed:
+    if isinstance(job.outcome, Done):
+        return job.outcome
+    if isinstance(job.outcome, Failed):
+        return Failed(job.outcome.kind, job.outcome.message, job.peak_memory_bytes)
+    code = job.process.exitcode
+    peak = f"; its peak memory was {(job.peak_memory_bytes or 0) / 1e6:.0f} MB"
+    if code is not None and code < 0:
+        name = signal.Signals(-code).name
+        why = " by a person or by the kernel, out of memory" if -code == signal.SIGKILL else ""
+        return Failed("killed", f"ended by {name}{why}{peak}", job.peak_memory_bytes)
+    return Failed("died", f"exited with code {code} and no result{peak}", job.peak_memory_bytes)
+
+
+def _remove(job: _Running) -> None:
+    job.connection.close()
+    shutil.rmtree(job.temporary_dir, ignore_errors=True)
+
+
+def _peak_memory(pid: int | None) -> int | None:
+    with contextlib.suppress(OSError, StopIteration, ValueError):
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+        return 1024 * int(next(line for line in lines if line.startswith("VmHWM:")).split()[1])
+    return None
+
+
+# ---- in the cell's process
+
+
+def _main(work: Work, order: Order, connection: Connection, temporary_dir: str) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to act on
+    os.environ["TMPDIR"] = temporary_dir
+    tempfile.tempdir = None
+    threading.Thread(target=_die_with_parent, args=(connection,), daemon=True).start()
+    report = _Reporter(connection)
+    with report.failures():
+        work(order, report.send)
+        report.send(Done())
+
+
+def _die_with_parent(connection: Connection) -> None:
+    """The parent never writes: this read ends only when the parent is gone, even by SIGKILL."""
+    with contextlib.suppress(EOFError, OSError):
+        connection.recv()
+    os._exit(1)
+
+
+class _Reporter:
+    """Sends events to the parent, Progress at most twice a second."""
+
+    def __init__(self, connection: Connection):
+        self._connection = connection
+        self._last_sent = 0.0
+
+    def send(self, event: Event) -> None:
+        now = time.monotonic()
+        if isinstance(event, Progress) and now - self._last_sent < POLL_SECONDS:
+            return
+        self._last_sent = now
+        self._connection.send(event)
+
+    @contextlib.contextmanager
+    def failures(self) -> Iterator[None]:
+        """Turns whatever is raised into a Failed event: the parent tells the ledger."""
+        try:
+            yield
+        except MemoryError as error:
+            self.send(Failed("out_of_memory", str(error) or "the process ran out of memory"))
+        except MlpMedError as error:
+            self.send(Failed(getattr(error, "kind", type(error).__name__), str(error)))
+        except Exception as error:  # a defect of ours: keep the traceback for its report
+            self.send(Failed(type(error).__name__, traceback.format_exc()))

@@ -1,0 +1,71 @@
+"""What a result depends on besides its cell: commit, code, versions, machine."""
+
+import functools
+import hashlib
+import importlib.metadata
+import os
+import platform
+import subprocess
+from pathlib import Path
+
+import mlp_med
+
+# The rooms whose code decides a prediction. A change in a report or in the command line does not.
+ROOMS_THAT_MATTER = ("imaging", "pipelines", "models", "training")
+VERSIONS = ("tensorflow", "tensorflow-cpu", "keras", "numpy", "SimpleITK", "tensorflow-datasets")
+
+
+@functools.cache
+def code_digest() -> str:
+    """16 hexadecimal digits over the sources of the rooms that decide a prediction."""
+    package = Path(mlp_med.__file__).parent
+    builders = package.parent / "tfds_builders"
+    sources = [path for room in ROOMS_THAT_MATTER for path in (package / room).rglob("*.py")]
+    sources += [path for path in builders.rglob("*.py") if not path.stem.endswith("_test")]
+    sources.append(package / "studies" / "worker.py")
+    digest = hashlib.sha256()
+    for path in sorted(sources):
+        digest.update(f"{path.relative_to(package.parent)}\n".encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def git_commit() -> str:
+    """The commit of this checkout, with "+changes" if files differ from it; "unknown" outside."""
+    root = Path(mlp_med.__file__).parent.parent
+    try:
+        commit = _git(root, "rev-parse", "HEAD")
+        changes = _git(root, "status", "--porcelain", "--untracked-files=no")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return f"{commit}+changes" if changes else commit
+
+
+def _git(root: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(root), *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def environment() -> dict[str, str]:
+    """Versions and machine, by the names of the ledger's tags."""
+    tags = {"python": platform.python_version(), "processor": processor_name()}
+    tags["num_cores"] = str(len(os.sched_getaffinity(0)))
+    for name in VERSIONS:
+        try:
+            tags[f"version.{name}"] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return tags
+
+
+def processor_name() -> str:
+    """The processor's name and the vector extensions that decide rounding."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    values = dict(line.split(":", 1) for line in lines if ":" in line)
+    fields = {name.strip(): value.strip() for name, value in values.items()}
+    flags = set(fields.get("flags", "").split())
+    extensions = sorted(flags & {"avx2", "avx512f", "avx512_bf16", "amx_bf16"})
+    return " ".join([fields.get("model name", platform.machine()), *extensions])

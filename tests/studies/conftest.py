@@ -1,0 +1,29 @@
+import pytest
+
+from mlp_med.studies.cell import Cell
+
+
+@pytest.fixture
+def make_cell():
+    def make(**changes) -> Cell:
+        fields = {
+            "dataset": "luna16",
+            "dataset_digest": "abc",
+            "resolution": 5.0,
+            "grid": 5.0,
+            "control": "none",
+            "model": "residual_small",
+            "depth": "fixed",
+            "norm": "batch",
+            "precision": "float32",
+            "global_batch_size": 8,
+            "learning_rate": 1e-3,
+            "budget_examples": 80,
+            "num_evaluations": 2,
+            "augment": True,
+            "intra_op_threads": 1,
+            "seed": 0,
+        }
+        return Cell(**{**fields, **changes})
+
+    return make

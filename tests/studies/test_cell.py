@@ -1,0 +1,95 @@
+import dataclasses
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mlp_med.errors import StudyError
+from mlp_med.studies.cell import Cell
+
+
+def test_every_field_changes_the_hash(make_cell):
+    cell = make_cell()
+    other = {
+        "resolution": 10.0,
+        "control": "information",
+        "grid": 1.25,
+        "global_batch_size": 16,
+        "budget_examples": 160,
+        "augment": False,
+        "norm": "none",
+        "depth": "matched",
+        "precision": "mixed_bfloat16",
+        "learning_rate": 2e-3,
+        "num_evaluations": 3,
+        "intra_op_threads": 2,
+        "seed": 1,
+        "dataset": "metastasis_patches",
+        "dataset_digest": "abd",
+        "model": "residual",
+    }
+    assert set(other) == {field.name for field in dataclasses.fields(Cell)}
+    together = {"control": ["grid"], "grid": ["control"], "resolution": ["grid"]}
+    hashes = {cell.hash}
+    for name, value in other.items():
+        changes = {name: value}
+        if name in together:
+            changes |= {"grid": 1.25 if name != "resolution" else 10.0}
+            changes |= {"control": "information"} if name != "resolution" else {}
+        hashes.add(dataclasses.replace(cell, **changes).hash)
+    assert len(hashes) == len(other)  # control and grid can only change together
+
+
+def test_a_hash_is_the_same_on_every_machine(make_cell):
+    assert make_cell().hash == "8144deabffa97ef4"
+
+
+@given(seed=st.integers(0, 2**31), rate=st.floats(1e-9, 1e3), augment=st.booleans())
+def test_a_cell_comes_back_from_the_text_of_the_ledger(seed, rate, augment):
+    cell = Cell(
+        dataset="luna16",
+        dataset_digest="abc",
+        resolution=1.25,
+        grid=0.625,
+        control="information",
+        model="residual",
+        depth="fixed",
+        norm="group",
+        precision="float32",
+        global_batch_size=4,
+        learning_rate=rate,
+        budget_examples=8,
+        num_evaluations=1,
+        augment=augment,
+        intra_op_threads=1,
+        seed=seed,
+    )
+    as_text = {name: str(value) for name, value in cell.to_params().items()}
+    assert Cell.from_params(as_text) == cell
+
+
+def test_purposes_and_seeds_draw_apart(make_cell):
+    purposes = ("initialisation", "order")
+    drawn = {make_cell(seed=s).seed_for(p) for s in range(50) for p in purposes}
+    assert len(drawn) == 100
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"budget_examples": 81}, "multiple of global_batch_size 8, got 81; the nearest is 80"),
+        ({"control": "information"}, "grid finer than the resolution"),
+        ({"grid": 1.25}, "grid finer than the resolution"),
+    ],
+)
+def test_what_cannot_be_a_cell_is_refused(make_cell, changes, message):
+    with pytest.raises(StudyError, match=message):
+        make_cell(**changes)
+
+
+@pytest.mark.parametrize("field", ["seed", "grid"])
+def test_params_of_another_version_are_refused(make_cell, field):
+    params = make_cell().to_params()
+    del params[field]
+    with pytest.raises(StudyError, match="another version"):
+        Cell.from_params(params)

@@ -1,0 +1,91 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from mlp_med.studies.launcher import Done, Failed, Order, Progress, launch_local
+from tests.studies.launcher_work import do_as_the_seed_says
+
+
+@pytest.fixture
+def launch(make_cell, tmp_path):
+    def run(seeds, num_concurrent=2):
+        events = []
+        orders = [
+            (lambda seed=seed: Order(make_cell(seed=seed), str(seed), "", str(tmp_path), 0.0))
+            for seed in seeds
+        ]
+        launch_local(
+            orders,
+            do_as_the_seed_says,
+            lambda order, event: events.append((order.cell.seed, event)),
+            num_concurrent=num_concurrent,
+            preload=[],
+        )
+        return events
+
+    return run
+
+
+def test_each_way_to_end_is_told_apart_and_stops_no_other_cell(launch):
+    events = launch([0, 1, 2, 3, 4, 6])
+    ends = {seed: event for seed, event in events if not isinstance(event, Progress)}
+    assert ends[0] == ends[6] == Done()
+    assert (ends[1].kind, ends[1].message) == ("non_finite_loss", "the loss became nan")
+    assert ends[2].kind == "killed"
+    assert "SIGKILL" in ends[2].message
+    assert ends[3].kind == "ValueError"
+    assert "a defect of ours" in ends[3].message
+    assert "launcher_work.py" in ends[3].message  # a defect keeps its traceback
+    assert (ends[4].kind, "code 7" in ends[4].message) == ("died", True)
+    assert sum(isinstance(event, Done | Failed) for _, event in events) == 6
+
+
+def test_progress_arrives_before_the_end(launch):
+    events = [event for _, event in launch([0])]
+    assert events == [Progress(40), Done()]
+
+
+def test_a_cell_has_its_own_process_and_temporary_directory_which_is_removed(launch, tmp_path):
+    launch([0, 6, 7], num_concurrent=1)
+    notes = [(tmp_path / f"{seed}.pid").read_text().split("\n") for seed in (0, 6, 7)]
+    assert len({pid for pid, _ in notes} | {str(os.getpid())}) == 4
+    assert len({directory for _, directory in notes}) == 3
+    assert not any(Path(directory).exists() for _, directory in notes)
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_no_cell_outlives_its_study(how, tmp_path):
+    script = f"""
+import sys
+sys.path.insert(0, {str(Path.cwd())!r})
+from mlp_med.studies.cell import Cell
+from mlp_med.studies.launcher import Order, launch_local
+from tests.studies.launcher_work import do_as_the_seed_says
+cell = Cell(dataset="d", dataset_digest="", resolution=5, grid=5, control="none", model="m",
+    depth="fixed", norm="batch", precision="float32", global_batch_size=1, learning_rate=1,
+    budget_examples=1, num_evaluations=1, augment=True, intra_op_threads=1, seed=5)
+if __name__ == "__main__":
+    launch_local([lambda: Order(cell, "", "", {str(tmp_path)!r}, 0.0)], do_as_the_seed_says,
+        lambda *_: None, num_concurrent=1, preload=[])
+"""
+    path = tmp_path / "study.py"
+    path.write_text(script)
+    study = subprocess.Popen([sys.executable, str(path)], stderr=subprocess.DEVNULL)
+    note = tmp_path / "5.pid"
+    _wait_until(lambda: note.exists() and note.read_text().count("\n") == 1)
+    pid = int(note.read_text().split("\n")[0])
+    study.send_signal(how)
+    assert study.wait(10) != 0
+    _wait_until(lambda: not Path(f"/proc/{pid}").exists())
+
+
+def _wait_until(condition, seconds=30):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.05)
