@@ -1,5 +1,6 @@
 """Small colour images (patches of slides): read, checked, and rendered coarser."""
 
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -52,13 +53,18 @@ def render_image(pixels: np.ndarray, factor: int) -> np.ndarray:
     if factor == 1:
         return pixels
     rows, columns = (_matrix(length, factor) for length in (height, width))
-    image = np.einsum("rh,hwc,kw->rkc", rows, pixels.astype(np.float32), columns, optimize=True)
+    # Down the columns in a single product over all widths and channels, then along each row.
+    image = rows @ pixels.astype(np.float32).reshape(height, -1)
+    image = columns @ image.reshape(len(rows), width, -1)
     return np.clip(np.rint(image), 0, 255).astype(np.uint8)
 
 
+@cache
 def _matrix(length: int, factor: int) -> np.ndarray:
+    """Weights float32 [length / factor, length]; the same for every patch of a dataset."""
     positions = (np.arange(length // factor) + 0.5) * factor - 0.5
     first, weights = resampling_weights(positions, float(factor), length, edge="none")
     matrix = np.zeros((len(positions), length), dtype=np.float32)
     matrix[:, first : first + weights.shape[1]] = weights
+    matrix.flags.writeable = False  # it is shared
     return matrix

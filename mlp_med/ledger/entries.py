@@ -1,9 +1,11 @@
 """What MLflow takes: tags, params, metrics and dataset inputs, within its limits."""
 
 import json
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from mlp_med.ledger import names
 from mlp_med.ledger.store import Ledger
@@ -86,3 +88,11 @@ def log_dataset(ledger: Ledger, run_id: str, dataset: DatasetInput) -> None:
     )
     context = entities.InputTag(names.DATASET_CONTEXT, "training")
     ledger.client.log_inputs(run_id, [entities.DatasetInput(described, [context])])
+
+
+def log_file(ledger: Ledger, run_id: str, name: str, content: bytes) -> None:
+    """Keeps `content` as an artifact of the run."""
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / name
+        path.write_bytes(content)
+        ledger.client.log_artifact(run_id, str(path))

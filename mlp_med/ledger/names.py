@@ -20,10 +20,12 @@ FAILURE_MESSAGE = TAG_PREFIX + "failure_message"
 PARENT_RUN = "mlflow.parentRunId"
 GIT_COMMIT = "mlflow.source.git.commit"
 NOTE = "mlflow.note.content"
+EXPERIMENT_KIND = "mlflow.experimentKind"
 DATASET_CONTEXT = "mlflow.data.context"
 
 PLAN_ARTIFACT = "study.json"
 PREDICTIONS_ARTIFACT = "predictions.parquet"
+CROPS_ARTIFACT = "crops.png"
 REPORT_DIRECTORY = "report"
 
 # Params that people sort and plot by are logged as metrics too: MLflow sorts params as text.

@@ -125,7 +125,7 @@ def find_studies(
         for run in runs
         if all(value in (None, _own_tags(run).get(tag)) for tag, value in wanted.items())
     ]
-    matching.sort(key=lambda run: float(run.data.tags[names.LAST_STARTED]), reverse=False)
+    matching.sort(key=lambda run: float(run.data.tags[names.LAST_STARTED]), reverse=True)
     return [run.info.run_id for run in matching]
 
 
@@ -158,6 +158,16 @@ def load_predictions(ledger: Ledger, cell_run_id: str) -> pd.DataFrame:
         _download(ledger, cell_run_id, names.PREDICTIONS_ARTIFACT) as path,
     ):
         return pd.read_parquet(path)
+
+
+def load_crops(ledger: Ledger, study_run_id: str) -> bytes | None:
+    """The PNG of example crops that was kept with the study; None where none was."""
+    with ledger_errors(f"loading the example crops of {study_run_id}"):
+        kept = {artifact.path for artifact in ledger.client.list_artifacts(study_run_id)}
+        if names.CROPS_ARTIFACT not in kept:
+            return None
+        with _download(ledger, study_run_id, names.CROPS_ARTIFACT) as path:
+            return path.read_bytes()
 
 
 def load_curve(

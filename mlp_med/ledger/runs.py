@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from mlp_med.errors import LedgerError
+from mlp_med.ledger import names
 from mlp_med.ledger.store import Ledger
 
 if TYPE_CHECKING:
@@ -26,6 +27,16 @@ def find_experiment(ledger: Ledger, study_name: str) -> str | None:
             f"mlflow experiments restore --experiment-id {experiment.experiment_id}"
         )
     return experiment.experiment_id
+
+
+def make_experiment(ledger: Ledger, study_name: str) -> str:
+    """Makes the study's MLflow experiment, with its artifacts at an absolute place."""
+    return ledger.client.create_experiment(
+        study_name,
+        artifact_location=ledger.artifact_root and str(ledger.artifact_root),
+        # Else the UI takes it for a chat application and hides the tables of runs.
+        tags={names.EXPERIMENT_KIND: "custom_model_development"},
+    )
 
 
 def search_all_runs(ledger: Ledger, experiment_id: str, filter_string: str) -> "list[Run]":

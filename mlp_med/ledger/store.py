@@ -73,6 +73,7 @@ def open_ledger(tracking_uri: str) -> Ledger:
     # whether a study phones home is not left to the environment.
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
     os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
+    os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"
     if tracking_uri.startswith("sqlite:"):
         return _open_sqlite(_database_path(tracking_uri))
     scheme, separator, _ = tracking_uri.partition("://")

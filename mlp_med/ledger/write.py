@@ -19,13 +19,14 @@ from mlp_med.ledger import names
 from mlp_med.ledger.entries import (
     DatasetInput,
     log_dataset,
+    log_file,
     log_points,
     log_values,
     prefixed,
     set_tags,
 )
 from mlp_med.ledger.predictions import check_predictions, log_predictions
-from mlp_med.ledger.runs import find_experiment, search_all_runs
+from mlp_med.ledger.runs import find_experiment, make_experiment, search_all_runs
 from mlp_med.ledger.store import Ledger, ledger_errors
 
 LONGEST_MESSAGE = 2000
@@ -58,9 +59,7 @@ def start_study(
                 f"expected a plan whose cells have hash, arm and params, got {sorted(cell)}"
             )
     with ledger_errors(f"starting the study {name}"), ledger.locked():
-        experiment_id = find_experiment(ledger, name) or ledger.client.create_experiment(
-            name, artifact_location=ledger.artifact_root and str(ledger.artifact_root)
-        )
+        experiment_id = find_experiment(ledger, name) or make_experiment(ledger, name)
         found = search_all_runs(
             ledger, experiment_id, f"tags.`{names.STUDY_HASH}` = '{study_hash}'"
         )
@@ -234,6 +233,12 @@ def mark_interrupted(ledger: Ledger, study_run_id: str) -> list[str]:
             {},
         )
     return [run.data.tags[names.CELL_HASH] for run in runs]
+
+
+def log_crops(ledger: Ledger, study_run_id: str, png: bytes) -> None:
+    """Keeps the sheet of example crops with the study, so that a report needs the ledger alone."""
+    with ledger_errors(f"logging the example crops of {study_run_id}"):
+        log_file(ledger, study_run_id, names.CROPS_ARTIFACT, png)
 
 
 def log_report(

@@ -187,6 +187,20 @@ def test_the_oblique_way_agrees_with_the_aligned_way():
         )
 
 
+def test_both_ways_fade_into_air_alike_where_the_scan_ends():
+    def tissue(points: np.ndarray) -> np.ndarray:
+        return np.full(points.shape[:-1], 40.0)
+
+    straight = scan(tissue, width_mm=24)
+    leaning = scan(tissue, direction=rotation(0.08, 0.08, 0.08), width_mm=24)
+    for resolution, tolerance in [(2.5, 25), (5.0, 12)]:
+        np.testing.assert_allclose(
+            render_crop(leaning, CENTRE, 40, resolution),
+            render_crop(straight, CENTRE, 40, resolution),
+            atol=tolerance,
+        )
+
+
 @pytest.mark.parametrize("direction", [np.eye(3), rotation(0, 0, 30)], ids=["aligned", "oblique"])
 def test_outside_the_scan_is_air(direction: np.ndarray):
     volume = scan(lambda points: np.full(points.shape[:-1], 40.0), direction=direction, width_mm=20)

@@ -132,6 +132,9 @@ def test_damaged_compressed_voxels_are_refused(tmp_path: Path):
     zraw.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ImageError, match="breaks off"):
         read_volume(path)
+    zraw.write_bytes(whole[:-2])  # all voxels are there, but not their checksum
+    with pytest.raises(ImageError, match="found 420 before the stream breaks off"):
+        read_volume(path)
     zraw.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
     with pytest.raises(ImageError, match="damaged"):
         read_volume(path)

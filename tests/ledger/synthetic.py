@@ -22,7 +22,11 @@ def cell_params(resolution=1.25, seed=0):
 
 def plan(num_seeds=2):
     cells = [
-        {"hash": f"{resolution}-{seed}", "arm": f"{resolution}mm", "params": cell_params(resolution, seed)}
+        {
+            "hash": f"{resolution}-{seed}",
+            "arm": f"{resolution}mm",
+            "params": cell_params(resolution, seed),
+        }
         for resolution in (1.25, 5.0)
         for seed in range(num_seeds)
     ]

@@ -6,7 +6,7 @@ import pytest
 
 from mlp_med.errors import LedgerError
 from mlp_med.ledger import write
-from mlp_med.ledger.read import find_studies, load_predictions, read_cell, read_study
+from mlp_med.ledger.read import find_studies, load_crops, load_predictions, read_cell, read_study
 from tests.ledger.synthetic import DATASET, cell_params, plan, predictions
 
 
@@ -178,3 +178,9 @@ def test_a_deleted_experiment_is_named_with_the_way_back(ledger, study):
     ledger.client.delete_experiment(ledger.client.get_run(study).info.experiment_id)
     with pytest.raises(LedgerError, match="mlflow experiments restore"):
         write.start_study(ledger, "resolution", "hash0", plan(), {})
+
+
+def test_the_example_crops_are_kept_with_the_study(ledger, study):
+    assert load_crops(ledger, study) is None
+    write.log_crops(ledger, study, b"\x89PNG")
+    assert load_crops(ledger, study) == b"\x89PNG"
