@@ -1,0 +1,97 @@
+"""Datasets in TFDS's own layout; importing this package makes `tfds.load` know them.
+
+`DATASETS` says what can be checked, built and looked at; `open_config` opens what is built.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlp_med.errors import DatasetError
+from tfds_builders import luna16, metastasis_patches
+from tfds_builders.local_source_builder import LocalSourceBuilder, config_name
+from tfds_builders.preview import PreviewCase
+from tfds_builders.source_report import SourceReport
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """What can be done with one dataset.
+
+    Attributes:
+        name: as `tfds.load` knows it.
+        builder_class: its TFDS builder; one config a resolution.
+        check: source → SourceReport; writes nothing and reads no voxels.
+        build: (source, data_dir, resolutions=None, num_workers=None, progress=None, **options) →
+            builders.
+        preview: (source, num_cases, resolutions=None) → PreviewCase list; writes nothing.
+    """
+
+    name: str
+    builder_class: type[LocalSourceBuilder]
+    check: Callable[..., SourceReport]
+    build: Callable[..., list[LocalSourceBuilder]]
+    preview: Callable[..., list[PreviewCase]]
+
+    @property
+    def unit(self) -> str:
+        """Unit of the resolutions, "mm" or "um"."""
+        return self.builder_class.BUILDER_CONFIGS[0].unit
+
+    @property
+    def resolutions(self) -> tuple[float, ...]:
+        """The resolutions, finest first."""
+        return tuple(config.resolution for config in self.builder_class.BUILDER_CONFIGS)
+
+
+def _dataset(module: object) -> Dataset:
+    return Dataset(
+        name=module.Builder.name,
+        builder_class=module.Builder,
+        check=module.check,
+        build=module.build,
+        preview=module.preview,
+    )
+
+
+DATASETS: dict[str, Dataset] = {
+    dataset.name: dataset for dataset in map(_dataset, (luna16, metastasis_patches))
+}
+
+
+def open_config(
+    name: str, resolution: float, data_dir: Path | str, source: Path | str | None = None
+) -> LocalSourceBuilder:
+    """Opens a built dataset at one resolution.
+
+    Args:
+        name: of the dataset.
+        resolution: in the dataset's unit.
+        data_dir: TFDS's data directory.
+        source: where it should have come from; not asked if None.
+
+    Raises:
+        DatasetError: no such dataset or resolution, not built, or built from another source.
+    """
+    if name not in DATASETS:
+        raise DatasetError(f"there is no dataset {name}; there are {', '.join(DATASETS)}")
+    builder_class = DATASETS[name].builder_class
+    config = config_name(builder_class, resolution)
+    data_dir = Path(data_dir).expanduser().absolute()
+    builder = builder_class(config=config, data_dir=data_dir, source=source)
+    if not builder.is_built():
+        raise DatasetError(
+            f"{name}/{config} is not built in {data_dir}; build it: mlp-med data build {name} "
+            f"--source DIRECTORY --data-dir {data_dir}"
+        )
+    return builder
+
+
+__all__: Sequence[str] = [
+    "DATASETS",
+    "Dataset",
+    "LocalSourceBuilder",
+    "PreviewCase",
+    "SourceReport",
+    "open_config",
+]

@@ -1,0 +1,232 @@
+"""LUNA16 as crops of nodules and non-nodules at several resolutions."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+import tensorflow_datasets as tfds
+
+from mlp_med.imaging.crop import crop_size
+from mlp_med.imaging.volume import read_volume
+from tfds_builders.crop_files import open_crops, remove_others, rendering_code_digest
+from tfds_builders.local_source_builder import (
+    LocalSourceBuilder,
+    build_configs,
+    logger,
+    resolution_configs,
+)
+from tfds_builders.luna16 import crops
+from tfds_builders.luna16.crops import RenderJob, render_hounsfield, render_scan
+from tfds_builders.luna16.layout import SPLITS
+from tfds_builders.luna16.scans import Scan
+from tfds_builders.luna16.survey import (
+    CLASSES,
+    EXTENT_MM,
+    NEGATIVES_PER_POSITIVE,
+    RESOLUTIONS_MM,
+    Survey,
+    digest_only,
+    render_key,
+    survey_source,
+)
+from tfds_builders.preview import PreviewCase
+from tfds_builders.processes import map_unordered
+from tfds_builders.scratch import crop_store, require_free_space
+
+SCANS_WORTH_A_WORKER = 10  # a process starts in 1.5 s, in which another renders about 20 scans
+
+
+class Builder(LocalSourceBuilder):
+    """Nodules and non-nodules in 40 mm cubes; see README.md beside this file.
+
+    Args:
+        negatives_per_positive: non-nodules a nodule, over all splits; 3 by default.
+        **kwargs: of `LocalSourceBuilder`, among them `source`.
+    """
+
+    VERSION = tfds.core.Version("1.0.0")
+    RELEASE_NOTES: ClassVar = {"1.0.0": "First release."}
+    BUILDER_CONFIGS = resolution_configs(RESOLUTIONS_MM, "mm")
+    DEFAULT_BUILDER_CONFIG_NAME = "1.25mm"
+    DEFAULT_OPTIONS: ClassVar = {"negatives_per_positive": NEGATIVES_PER_POSITIVE}
+
+    def __init__(self, *, negatives_per_positive: float | None = None, **kwargs: Any):
+        self._survey: Survey | None = None
+        super().__init__(options={"negatives_per_positive": negatives_per_positive}, **kwargs)
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        size = crop_size(EXTENT_MM, self.builder_config.resolution)
+        return self.dataset_info_from_configs(
+            features=tfds.features.FeaturesDict(
+                {
+                    "image": tfds.features.Tensor(
+                        shape=(size, size, size, 1), dtype=np.int16, encoding="bytes"
+                    ),
+                    "label": tfds.features.ClassLabel(names=list(CLASSES)),
+                    "id": tfds.features.Text(),
+                    "patient": tfds.features.Text(),
+                    "centre_mm": tfds.features.Tensor(shape=(3,), dtype=np.float32),
+                    "diameter_mm": tfds.features.Scalar(dtype=np.float32),
+                    "native_spacing_mm": tfds.features.Tensor(shape=(3,), dtype=np.float32),
+                }
+            ),
+            supervised_keys=("image", "label"),
+            homepage="https://luna16.grand-challenge.org/",
+            metadata=tfds.core.MetadataDict(),
+        )
+
+    def survey(self) -> Survey:
+        """The source, looked at once."""
+        if self._survey is None:
+            self._survey = survey_source(self.source, self.options["negatives_per_positive"])
+        return self._survey
+
+    def source_digest(self) -> str:
+        """Digest of tables, headers and file sizes; not of voxels."""
+        return self._survey.digest if self._survey else digest_only(self.source)
+
+    def check_source(self) -> None:
+        """Raises SourceError if there are problems."""
+        self.survey().require_sound()
+
+    def prepare_crops(self, builders: Sequence["Builder"]) -> None:
+        """Renders each scan once for all of `builders`, in `num_workers` processes."""
+        survey = self.survey()
+        warnings = list(survey.warnings)
+        for builder in builders:
+            builder._survey = survey
+            warnings += survey.warnings_at(builder.builder_config.resolution)
+        for warning in warnings:
+            logger.warning("%s", warning)
+        jobs = _missing_jobs(survey, builders)
+        data_dir = Path(self.data_dir_root)
+        require_free_space(data_dir, _needed_bytes(survey, builders, jobs))
+        num_scans = survey.examples["series"].nunique()
+        done = num_scans - len(jobs)
+        self.progress("rendering scans", done, num_scans)
+        num_workers = min(self.num_workers, 1 + len(jobs) // SCANS_WORTH_A_WORKER)
+        for _ in map_unordered(render_scan, jobs, num_workers):
+            done += 1
+            self.progress("rendering scans", done, num_scans)
+
+    def extra_metadata(self) -> dict[str, Any]:
+        """Whether the scans are synthetic, and how many are coarser than this resolution."""
+        survey = self.survey()
+        return {
+            "phantom": survey.phantom,
+            "release": survey.layout.release,
+            "extent_mm": EXTENT_MM,
+            "num_finer_than_native": survey.num_finer_than_native(self.builder_config.resolution),
+        }
+
+    def crop_folder(self) -> Path:
+        """Where the crops of this config wait to be written."""
+        return crop_store(Path(self.data_dir_root), self.name) / self.builder_config.name
+
+    def _split_generators(self, dl_manager: Any) -> dict[str, Iterator]:
+        del dl_manager  # nothing is downloaded
+        return {split: self._generate_examples(split) for split in SPLITS}
+
+    def _generate_examples(self, split: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        survey = self.survey()
+        code_digest = rendering_code_digest(crops.__file__)
+        examples = survey.examples[survey.examples["split"] == split]
+        for series, rows in examples.groupby("series"):
+            scan = survey.scans[series]
+            images = open_crops(self.crop_folder() / _file_name(scan, rows, code_digest))
+            for image, row in zip(images, rows.itertuples(), strict=True):
+                yield (
+                    row.id,
+                    {
+                        "image": image[..., np.newaxis],
+                        "label": row.label,
+                        "id": row.id,
+                        "patient": series,
+                        "centre_mm": np.array([row.x, row.y, row.z], dtype=np.float32),
+                        "diameter_mm": np.float32(row.diameter_mm),
+                        "native_spacing_mm": np.array(scan.header.spacing_mm, dtype=np.float32),
+                    },
+                )
+
+
+def build(
+    source: Path | str,
+    data_dir: Path | str,
+    resolutions: Sequence[float] | None = None,
+    num_workers: int | None = None,
+    progress: Any = None,
+    **options: Any,
+) -> list[Builder]:
+    """Builds LUNA16 at several resolutions; see `local_source_builder.build_configs`."""
+    return build_configs(
+        Builder,
+        source=source,
+        data_dir=data_dir,
+        resolutions=resolutions,
+        num_workers=num_workers,
+        progress=progress,
+        **options,
+    )
+
+
+def preview(
+    source: Path | str, num_cases: int = 8, resolutions: Sequence[float] | None = None
+) -> list[PreviewCase]:
+    """Renders a few cases, both classes in turn, without building anything.
+
+    Works where candidates are missing as well, with nodules alone.
+
+    Raises:
+        SourceError: no known release, or no case in it.
+        ImageError: a scan cannot be used.
+    """
+    survey = survey_source(Path(source).expanduser().absolute())
+    if survey.examples.empty:
+        survey.require_sound()
+    rows = survey.examples.assign(turn=survey.examples.groupby("label").cumcount())
+    rows = rows.sort_values(["turn", "label"], ascending=[True, False]).head(num_cases)
+    cases = []
+    for row in rows.itertuples():
+        volume = read_volume(survey.scans[row.series].path)
+        centre = np.array([[row.x, row.y, row.z]])
+        images = {
+            f"{spacing:g}mm": render_hounsfield(volume, centre, EXTENT_MM, spacing)[0, ..., None]
+            for spacing in sorted(resolutions or RESOLUTIONS_MM)
+        }
+        cases.append(PreviewCase(id=row.id, label=CLASSES[row.label], crops=images))
+    return cases
+
+
+def _missing_jobs(survey: Survey, builders: Sequence[Builder]) -> list[RenderJob]:
+    """One job a scan that lacks a crop file; files under any other name are stale and go."""
+    code_digest = rendering_code_digest(crops.__file__)
+    wanted: set[Path] = set()
+    jobs = []
+    for series, rows in survey.examples.groupby("series"):
+        name = _file_name(survey.scans[series], rows, code_digest)
+        targets = [(b.builder_config.resolution, b.crop_folder() / name) for b in builders]
+        wanted.update(path for _, path in targets)
+        missing = tuple((spacing, path) for spacing, path in targets if not path.is_file())
+        if missing:
+            centres = rows[["x", "y", "z"]].to_numpy()
+            jobs.append(RenderJob(survey.scans[series].path, centres, EXTENT_MM, missing))
+    for builder in builders:
+        remove_others(builder.crop_folder(), wanted)
+    return jobs
+
+
+def _needed_bytes(survey: Survey, builders: Sequence[Builder], jobs: list[RenderJob]) -> int:
+    """Crops still to render, the datasets, and TFDS's own scratch for the largest of them."""
+    sizes = [survey.crop_bytes(builder.builder_config.resolution) for builder in builders]
+    to_render = sum(
+        2 * crop_size(EXTENT_MM, spacing) ** 3 * len(job.centres_mm)
+        for job in jobs
+        for spacing, _ in job.targets
+    )
+    return to_render + sum(sizes) + max(sizes)
+
+
+def _file_name(scan: Scan, rows: pd.DataFrame, code_digest: str) -> str:
+    return f"{render_key(scan, rows, code_digest)}.npy"
