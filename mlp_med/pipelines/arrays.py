@@ -1,0 +1,179 @@
+"""One split of one configuration, whole in memory, in an order that its files do not decide."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mlp_med.errors import DatasetError
+
+SPLITS = ("train", "validation", "test")
+_READ_BATCH_SIZE = 256
+ALIGNMENT_BYTES = 64
+
+
+@dataclass(frozen=True)
+class Examples:
+    """The examples of a split; row i of everything belongs to the same crop, rows sorted by id.
+
+    Attributes:
+        images: native dtype (HU as int16, pixels as uint8), [num, n, …, n, channels].
+        labels: int8 [num], 0 or 1.
+        ids: str [num], unique, the same at every resolution.
+        patients: str [num]; "" where unknown.
+        strata: float32 [num] each; properties by which a result can be broken down.
+        digest: of the parsed examples, as the builder stored it.
+        source: digest of the source that the dataset was built from.
+        phantom: True where the source was drawn and not scanned.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    ids: np.ndarray
+    patients: np.ndarray
+    strata: Mapping[str, np.ndarray] = field(default_factory=dict)
+    digest: str = ""
+    source: str = ""
+    phantom: bool = False
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def num_bytes(self) -> int:
+        """What the examples hold in memory, nearly all of it the images."""
+        columns = (self.images, self.labels, self.ids, self.patients, *self.strata.values())
+        return sum(column.nbytes for column in columns)
+
+
+def aligned_empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """An uninitialised array that TensorFlow can read in place, where NumPy's own would be copied.
+
+    TensorFlow wants 64-byte alignment and NumPy promises 16.
+    """
+    num_bytes = int(np.prod(shape)) * dtype.itemsize
+    memory = np.empty(num_bytes + ALIGNMENT_BYTES, np.uint8)
+    start = -memory.ctypes.data % ALIGNMENT_BYTES
+    return memory[start : start + num_bytes].view(dtype).reshape(shape)
+
+
+def collect(batches: list[dict[str, np.ndarray]], *, where: str) -> Examples:
+    """Joins batches of parsed records into examples sorted by id; empties the list as it goes.
+
+    Args:
+        batches: each with `image`, `label`, `id` and `patient` columns (bytes or str), and the
+            strata's raw columns `diameter_mm` and `native_spacing_mm` where the dataset has them.
+        where: what is being read, for messages.
+
+    Raises:
+        DatasetError: nothing there, an id twice, a label other than 0 or 1, or one class only.
+    """
+    if not batches:
+        raise DatasetError(f"{where} holds no examples; build the dataset again")
+
+    def column(name: str) -> np.ndarray:
+        return np.concatenate([batch[name] for batch in batches])
+
+    ids = _text(column("id"))
+    order = np.argsort(ids, kind="stable")
+    ids = ids[order]
+    labels = column("label")[order].astype(np.int8)
+    _check(ids, labels, where)
+    patients = _text(column("patient"))[order]
+    strata = {}
+    if "diameter_mm" in batches[0]:
+        strata["diameter_mm"] = column("diameter_mm")[order].astype(np.float32)
+    if "native_spacing_mm" in batches[0]:
+        # The coarsest native axis bounds the detail that any resolution can show.
+        strata["native_spacing_mm"] = column("native_spacing_mm").max(axis=1)[order]
+    return Examples(_images(batches, order), labels, ids, patients, strata)
+
+
+def load_split(name: str, data_dir: Path, resolution: float, split: str) -> Examples:
+    """Reads one split of one configuration into memory.
+
+    It takes `Examples.num_bytes`: 1 kB an example of LUNA16 at 5 mm, 524 kB at 0.625 mm. While the
+    crops are sorted, up to twice that if they are small; batches of large ones are given back on
+    the way.
+
+    Args:
+        name: the dataset's, e.g. "luna16".
+        data_dir: where it was built.
+        resolution: edge of a voxel in the dataset's unit.
+        split: "train", "validation" or "test".
+
+    Raises:
+        DatasetError: unknown split; the dataset is not built; a split is empty or has one class.
+    """
+    import tfds_builders
+
+    if split not in SPLITS:
+        raise DatasetError(f"expected a split out of {', '.join(SPLITS)}, got {split!r}")
+    builder = tfds_builders.open_config(name, resolution, data_dir)
+    return read_builder(builder, split)
+
+
+def read_builder(builder: Any, split: str) -> Examples:
+    """Reads one split of an opened tensorflow-datasets builder; see `load_split`."""
+    import tensorflow_datasets as tfds
+
+    where = f"split {split!r} of {builder.info.full_name} in {builder.data_dir}"
+    if split not in builder.info.splits:
+        raise DatasetError(f"there is no {where}; build the dataset again")
+    wanted = {"image", "label", "id", "patient", "diameter_mm", "native_spacing_mm"}
+    dataset = builder.as_dataset(
+        split=split,
+        batch_size=_READ_BATCH_SIZE,
+        shuffle_files=False,
+        decoders=tfds.decode.PartialDecoding(
+            {key: True for key in builder.info.features if key in wanted}
+        ),
+        read_config=tfds.ReadConfig(try_autocache=False),
+    )
+    examples = collect(list(tfds.as_numpy(dataset)), where=where)
+    metadata = builder.info.metadata or {}
+    digest = metadata.get("examples_digest", "")
+    return Examples(
+        images=examples.images,
+        labels=examples.labels,
+        ids=examples.ids,
+        patients=examples.patients,
+        strata=examples.strata,
+        digest=digest.get(split, "") if isinstance(digest, Mapping) else str(digest),
+        source=str(metadata.get("source_digest", "")),
+        phantom=bool(metadata.get("phantom", False)),
+    )
+
+
+def _images(batches: list[dict[str, np.ndarray]], order: np.ndarray) -> np.ndarray:
+    """The images in the order given; each batch is released once it is copied."""
+    first = batches[0]["image"]
+    images = aligned_empty((len(order), *first.shape[1:]), first.dtype)
+    rank = np.empty_like(order)
+    rank[order] = np.arange(len(order))
+    stop = len(order)
+    while batches:
+        image = batches.pop()["image"]
+        images[rank[stop - len(image) : stop]] = image
+        stop -= len(image)
+    return images
+
+
+def _check(ids: np.ndarray, labels: np.ndarray, where: str) -> None:
+    repeated = ids[1:][ids[1:] == ids[:-1]]
+    if len(repeated):
+        raise DatasetError(f"{where} holds the id {str(repeated[0])!r} more than once")
+    classes, counts = np.unique(labels, return_counts=True)
+    if not set(classes.tolist()) <= {0, 1}:
+        raise DatasetError(f"expected labels 0 and 1 in {where}, got {classes.tolist()}")
+    if len(classes) < 2:
+        raise DatasetError(
+            f"{where} holds {counts[0]} examples of class {classes[0]} and none of the other; "
+            "neither training nor an AUC is possible: give the source more scans"
+        )
+
+
+def _text(column: np.ndarray) -> np.ndarray:
+    return np.array([v.decode() if isinstance(v, bytes) else str(v) for v in column], dtype=np.str_)

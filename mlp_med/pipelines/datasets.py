@@ -1,0 +1,98 @@
+"""What the rest of the package must know of a dataset to read, augment and feed it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+
+@dataclass(frozen=True)
+class DatasetDescription:
+    """The constants of one dataset, the same at every resolution.
+
+    Attributes:
+        name: the name that tensorflow-datasets knows it by.
+        unit: of every length here, "mm" or "um".
+        resolutions: edge of a voxel (pixel) in `unit`, finest first; all of them divide the
+            coarsest, so that a shift by one coarsest voxel is a whole number of voxels everywhere.
+        field_extent: edge of the cubic (square) field of a crop, in `unit`.
+        spatial_dims: 3 for volumes [z, y, x, channel], 2 for images [y, x, channel].
+        num_channels: of a voxel.
+        intensity_window: the native values that become 0 and 1; what lies outside is clipped.
+        patients_known: False where crops cannot be grouped by patient.
+        class_names: by label; label 1 is what the score is the probability of.
+    """
+
+    name: str
+    unit: str
+    resolutions: tuple[float, ...]
+    field_extent: float
+    spatial_dims: int
+    num_channels: int
+    intensity_window: tuple[float, float]
+    patients_known: bool
+    class_names: tuple[str, str]
+
+    @property
+    def finest(self) -> float:
+        """The smallest edge of a voxel, in `unit`."""
+        return min(self.resolutions)
+
+    @property
+    def coarsest(self) -> float:
+        """The largest edge of a voxel, in `unit`."""
+        return max(self.resolutions)
+
+
+LUNA16 = DatasetDescription(
+    name="luna16",
+    unit="mm",
+    resolutions=(0.625, 1.25, 2.5, 5.0),
+    field_extent=40.0,
+    spatial_dims=3,
+    num_channels=1,
+    # Hounsfield units: from air to above soft tissue, the window usual for nodules.
+    intensity_window=(-1000.0, 400.0),
+    patients_known=True,
+    class_names=("non-nodule", "nodule"),
+)
+
+METASTASIS_PATCHES = DatasetDescription(
+    name="metastasis_patches",
+    unit="um",
+    resolutions=(0.97, 1.94, 3.88, 7.76),
+    field_extent=96 * 0.97,
+    spatial_dims=2,
+    num_channels=3,
+    intensity_window=(0.0, 255.0),
+    patients_known=False,
+    class_names=("no tumour", "tumour"),
+)
+
+DESCRIPTIONS: Mapping[str, DatasetDescription] = MappingProxyType(
+    {description.name: description for description in (LUNA16, METASTASIS_PATCHES)}
+)
+
+
+def config_name(description: DatasetDescription, resolution: float) -> str:
+    """Names the dataset's configuration at a resolution, e.g. "1.25mm".
+
+    Raises:
+        ValueError: the dataset does not have this resolution.
+    """
+    if resolution not in description.resolutions:
+        known = ", ".join(f"{r:g}" for r in description.resolutions)
+        raise ValueError(
+            f"{description.name} has no resolution {resolution:g} {description.unit}; "
+            f"choose one of {known} {description.unit}"
+        )
+    return f"{resolution:g}{description.unit}"
+
+
+def voxels_per_edge(description: DatasetDescription, spacing: float) -> int:
+    """The number of voxels along each edge of a crop whose voxels have an edge of `spacing`.
+
+    Raises:
+        ValueError: the dataset does not have this resolution.
+    """
+    config_name(description, spacing)
+    return round(description.field_extent / spacing)
