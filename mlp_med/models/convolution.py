@@ -1,0 +1,104 @@
+"""Convolutions that are fast on a CPU too, with the weights of Keras' own."""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+
+class Convolution3D(keras.layers.Conv3D):
+    """Keras' Conv3D at stride 1, whose filter gradient is fast in float32 on a CPU.
+
+    oneDNN computes a 3D filter gradient at a third of the speed of the forward pass without
+    AVX-512, but the 2D one nearly at full speed. The filter's every depth tap is a 2D convolution
+    over all depths of all examples, so its gradient is computed as that. Elsewhere this is Conv3D.
+    """
+
+    def convolution_op(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+        """Convolves [batch, depth, height, width, channels], padding to the same grid."""
+        if inputs.dtype != tf.float32 or tf.config.list_physical_devices("GPU"):
+            return super().convolution_op(inputs, kernel)
+        return _convolve(inputs, tf.convert_to_tensor(kernel))
+
+
+@tf.custom_gradient
+def _convolve(inputs: tf.Tensor, kernel: tf.Tensor) -> tuple[tf.Tensor, Any]:
+    def gradients(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        by_inputs = tf.raw_ops.Conv3DBackpropInputV2(
+            input_sizes=tf.shape(inputs),
+            filter=kernel,
+            out_backprop=upstream,
+            strides=[1] * 5,
+            padding="SAME",
+        )
+        return by_inputs, _filter_gradient(inputs, kernel.shape, upstream)
+
+    return tf.nn.conv3d(inputs, kernel, [1] * 5, "SAME"), gradients
+
+
+def _filter_gradient(
+    inputs: tf.Tensor, kernel_shape: tf.TensorShape, upstream: tf.Tensor
+) -> tf.Tensor:
+    """Gradient [depth taps, height taps, width taps, in, out] of a stride-1 convolution."""
+    depth_taps = kernel_shape[0]
+    depth = tf.shape(inputs)[1]
+    below = (depth_taps - 1) // 2
+    padded = tf.pad(inputs, [[0, 0], [below, depth_taps - 1 - below], *[[0, 0]] * 3])
+    flat_upstream = _fold_depth(upstream)
+    return tf.stack(
+        [
+            tf.raw_ops.Conv2DBackpropFilter(
+                input=_fold_depth(padded[:, tap : tap + depth]),
+                filter_sizes=kernel_shape[1:],
+                out_backprop=flat_upstream,
+                strides=[1] * 4,
+                padding="SAME",
+            )
+            for tap in range(depth_taps)
+        ]
+    )
+
+
+def _fold_depth(volume: tf.Tensor) -> tf.Tensor:
+    return tf.reshape(volume, tf.concat([[-1], tf.shape(volume)[2:]], 0))
+
+
+class SpaceToDepth(keras.layers.Layer):
+    """Folds cubes (squares) of voxels into channels; the grid shrinks by the block's edge.
+
+    Args:
+        block: voxels along an edge; must divide the grid.
+    """
+
+    def __init__(self, *, block: int, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.block = block
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        """Folds [batch, *grid, channels]."""
+        grid = inputs.shape[1:-1]
+        if any(size is not None and size % self.block for size in grid):
+            raise ValueError(
+                f"expected a grid that blocks of {self.block} voxels fill, got {tuple(grid)}"
+            )
+        rank = len(grid)
+        dynamic = tf.unstack(tf.shape(inputs))
+        split: list[Any] = [dynamic[0]]
+        for axis in range(1, rank + 1):
+            split += [dynamic[axis] // self.block, self.block]
+        channels = inputs.shape[-1]
+        blocks = tf.reshape(inputs, [*split, channels])
+        order = [0, *range(1, 2 * rank, 2), *range(2, 2 * rank + 1, 2), 2 * rank + 1]
+        folded = tf.transpose(blocks, order)
+        shape = [split[0], *split[1::2], channels * self.block**rank]
+        return tf.reshape(folded, shape)
+
+    def compute_output_shape(self, input_shape: tuple[Any, ...]) -> tuple[Any, ...]:
+        """[batch, *grid / block, channels · block^rank]."""
+        grid = [None if size is None else size // self.block for size in input_shape[1:-1]]
+        channels = input_shape[-1] * self.block ** len(grid)
+        return (input_shape[0], *grid, channels)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config(), "block": self.block}

@@ -1,0 +1,217 @@
+"""Normalisation layers that end in a ReLU and are fast on tensors of any rank.
+
+Keras' BatchNormalization computes the moments of a 5D tensor op by op. The fused kernel knows only
+4D, but the statistics are per channel, so that batch and depth can be folded into one axis. The
+ReLU is applied to the 4D result, where TensorFlow's graph optimiser fuses it into the kernel.
+"""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+
+class FusedBatchNormalization(keras.layers.Layer):
+    """Batch normalisation (Ioffe & Szegedy 2015), then ReLU; statistics span all replicas.
+
+    Input and output: [batch, …, channels] in the compute dtype, two or three axes between.
+    Statistics, scale and offset are float32 under any dtype policy. While training on one replica
+    the moments come from the fused kernel. On several they are those of the global batch, so that
+    the number of replicas changes nothing but rounding.
+
+    Args:
+        momentum: of the running statistics that are used outside training; low enough that a run of
+            a few hundred steps can be evaluated on its way.
+        epsilon: added to the variance.
+    """
+
+    def __init__(self, *, momentum: float = 0.97, epsilon: float = 1e-3, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.momentum = momentum
+        self.epsilon = epsilon
+
+    def build(self, input_shape: tuple[Any, ...]) -> None:
+        """Creates scale, offset and the running statistics, one of each a channel."""
+        shape = (input_shape[-1],)
+        common: dict[str, Any] = {"shape": shape, "dtype": "float32", "autocast": False}
+        self.scale = self.add_weight(name="scale", initializer="ones", **common)
+        self.offset = self.add_weight(name="offset", initializer="zeros", **common)
+        # Every replica computes the same statistics, so the first one's are everyone's.
+        running: dict[str, Any] = {
+            **common,
+            "trainable": False,
+            "aggregation": "only_first_replica",
+        }
+        self.running_mean = self.add_weight(name="running_mean", initializer="zeros", **running)
+        self.running_variance = self.add_weight(
+            name="running_variance", initializer="ones", **running
+        )
+
+    def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """Normalises `inputs`; with `training` by the batch's moments, which it also records."""
+        folded = _fold_to_4d(inputs)
+        if not training:
+            normalized, _, _ = self._fused(folded, is_training=False)
+        elif _num_replicas() == 1:
+            normalized, mean, variance = self._fused(folded, is_training=True)
+            self._record(mean, variance)
+        else:
+            normalized, mean, variance = self._synchronized(folded)
+            self._record(mean, variance)
+        return _unfold(tf.nn.relu(normalized), inputs)
+
+    def compute_output_shape(self, input_shape: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The input's shape."""
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config(), "momentum": self.momentum, "epsilon": self.epsilon}
+
+    def _fused(self, folded: tf.Tensor, *, is_training: bool) -> tuple[tf.Tensor, ...]:
+        statistics = {} if is_training else self._running_statistics()
+        return tf.compat.v1.nn.fused_batch_norm(
+            folded,
+            self.scale.value,
+            self.offset.value,
+            epsilon=self.epsilon,
+            is_training=is_training,
+            **statistics,
+        )
+
+    def _running_statistics(self) -> dict[str, Any]:
+        return {"mean": self.running_mean.value, "variance": self.running_variance.value}
+
+    def _synchronized(self, folded: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """As `_fused`, with the moments of the batches of all replicas together."""
+        values = tf.cast(folded, tf.float32)
+        mean, variance, count = _moments_over_replicas(values)
+        factor = self.scale.value * tf.math.rsqrt(variance + self.epsilon)
+        normalized = values * factor + (self.offset.value - mean * factor)
+        # The fused kernel reports the unbiased variance.
+        unbiased = variance * (count / tf.maximum(count - 1.0, 1.0))
+        return tf.cast(normalized, folded.dtype), mean, unbiased
+
+    def _record(self, mean: tf.Tensor, variance: tf.Tensor) -> None:
+        for running, now in ((self.running_mean, mean), (self.running_variance, variance)):
+            kept = tf.convert_to_tensor(running.value)
+            running.assign(kept + (tf.stop_gradient(now) - kept) * (1.0 - self.momentum))
+
+
+class GroupNormalization(keras.layers.Layer):
+    """Group normalisation (Wu & He 2018), then ReLU: moments of one example's group of channels.
+
+    Input and output: [batch, …, channels] in the compute dtype; statistics in float32. Training
+    and inference are the same, and no example sees another.
+
+    Args:
+        num_groups: channels are dealt out to so many groups; lowered to the largest divisor of
+            their number that is not above it.
+        epsilon: added to the variance.
+    """
+
+    def __init__(self, *, num_groups: int = 8, epsilon: float = 1e-3, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.num_groups = num_groups
+        self.epsilon = epsilon
+
+    def build(self, input_shape: tuple[Any, ...]) -> None:
+        """Creates scale and offset, one of each a channel."""
+        num_channels = input_shape[-1]
+        common: dict[str, Any] = {"shape": (num_channels,), "dtype": "float32", "autocast": False}
+        self.scale = self.add_weight(name="scale", initializer="ones", **common)
+        self.offset = self.add_weight(name="offset", initializer="zeros", **common)
+        groups = min(self.num_groups, num_channels)
+        while num_channels % groups:
+            groups -= 1
+        self._channels_per_group = num_channels // groups
+        self._groups = groups
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        """Normalises every example of `inputs` by itself."""
+        channels = inputs.shape[-1]
+        batch = tf.shape(inputs)[0]
+        positions = tf.cast(tf.reshape(inputs, (batch, -1, channels)), tf.float32)
+        mean, variance = self._group_moments(positions)
+        factor = self.scale.value * tf.math.rsqrt(variance + self.epsilon)
+        normalized = positions * factor + (self.offset.value - mean * factor)
+        result = tf.nn.relu(tf.cast(normalized, inputs.dtype))
+        return _unfold(result, inputs)
+
+    def compute_output_shape(self, input_shape: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The input's shape."""
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config(), "num_groups": self.num_groups, "epsilon": self.epsilon}
+
+    def _group_moments(self, positions: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Mean and variance [batch, 1, channels] float32 of [batch, positions, channels]."""
+        mean = self._over_groups(tf.reduce_mean(positions, axis=1, keepdims=True))
+        variance = self._over_groups(
+            tf.reduce_mean(tf.math.squared_difference(positions, mean), axis=1, keepdims=True)
+        )
+        return mean, variance
+
+    def _over_groups(self, per_channel: tf.Tensor) -> tf.Tensor:
+        grouped = tf.reshape(per_channel, (-1, 1, self._groups, self._channels_per_group))
+        mean = tf.reduce_mean(grouped, axis=-1, keepdims=True)
+        return tf.reshape(mean + tf.zeros_like(grouped), tf.shape(per_channel))
+
+
+class Rectifier(keras.layers.Layer):
+    """ReLU alone: what stands in the place of a normalisation when there is none."""
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        """The positive part."""
+        return tf.nn.relu(inputs)
+
+    def compute_output_shape(self, input_shape: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The input's shape."""
+        return input_shape
+
+
+def _fold_to_4d(inputs: tf.Tensor) -> tf.Tensor:
+    if inputs.shape.rank == 4:
+        return inputs
+    shape = tf.shape(inputs)
+    static = inputs.shape
+    return tf.reshape(
+        inputs,
+        (
+            -1,
+            *(static[axis] or shape[axis] for axis in range(2, 4)),
+            static[-1],
+        ),
+    )
+
+
+def _unfold(folded: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
+    if folded.shape.rank == like.shape.rank:
+        return folded
+    restored = tf.reshape(folded, tf.shape(like))
+    restored.set_shape(like.shape)
+    return restored
+
+
+def _num_replicas() -> int:
+    context = tf.distribute.get_replica_context()
+    return context.num_replicas_in_sync if context is not None else 1
+
+
+def _moments_over_replicas(values: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Mean and variance a channel, and how many values a channel they are of.
+
+    Each replica's moments are taken about its own mean, so that little is lost to cancellation,
+    and travel together in one all-reduce, which TensorFlow can differentiate.
+    """
+    axes = list(range(values.shape.rank - 1))
+    count = tf.cast(tf.size(values) // values.shape[-1], tf.float32)
+    mean = tf.reduce_mean(values, axes)
+    variance = tf.reduce_mean(tf.math.squared_difference(values, mean), axes)
+    sums = tf.stack([tf.ones_like(mean), mean, variance + tf.square(mean)]) * count
+    context = tf.distribute.get_replica_context()
+    count, total, total_square = tf.unstack(context.all_reduce(tf.distribute.ReduceOp.SUM, sums))
+    mean = total / count
+    return mean, total_square / count - tf.square(mean), count[0]

@@ -1,0 +1,24 @@
+"""Named networks: what a cell's `model` field means."""
+
+from typing import Any
+
+from mlp_med.errors import StudyError
+
+# Arguments of `mlp_med.models.residual.build_model` that make up the architecture.
+PRESETS: dict[str, dict[str, Any]] = {
+    # At most 1 M parameters in 3D; for studies at full size.
+    "residual": {"widths": (16, 32, 64, 96), "blocks_per_stage": 1, "stem_stride": 2},
+    # Several hundred 32³ crops a second on one core; for studies of minutes.
+    "residual_small": {"widths": (8, 16, 32), "blocks_per_stage": 1, "stem_stride": 2},
+}
+
+
+def preset_arguments(name: str) -> dict[str, Any]:
+    """The architecture that `name` stands for, as arguments of `build_model`.
+
+    Raises:
+        StudyError: there is no such preset.
+    """
+    if name not in PRESETS:
+        raise StudyError(f"expected a model out of {sorted(PRESETS)}, got {name!r}")
+    return dict(PRESETS[name])

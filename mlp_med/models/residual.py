@@ -1,0 +1,148 @@
+"""A residual CNN for crops of any grid, in 2D or 3D."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import keras
+import numpy as np
+
+from mlp_med.models.convolution import Convolution3D, SpaceToDepth
+from mlp_med.models.normalization import (
+    FusedBatchNormalization,
+    GroupNormalization,
+    Rectifier,
+)
+
+Norm = Literal["batch", "group", "none"]
+
+
+def build_model(
+    *,
+    spatial_dims: int,
+    num_channels: int,
+    widths: Sequence[int] = (16, 32, 64, 128),
+    blocks_per_stage: int = 1,
+    num_extra_stages: int = 0,
+    norm: Norm = "batch",
+    stem_stride: int = 2,
+    seed: int = 0,
+) -> keras.Model:
+    """A pre-activation residual network (He et al. 2016) that ends in one logit.
+
+    The stem folds blocks of voxels into channels before it convolves, so that little is done at
+    full resolution; each stage after the first halves the grid by max-pooling; the last grid is
+    averaged, whatever its size. The same weights therefore serve crops of any size.
+
+    Args:
+        spatial_dims: 2 for [height, width, channels], 3 for [depth, height, width, channels].
+        num_channels: of the input.
+        widths: channels of each stage.
+        blocks_per_stage: residual blocks of two convolutions in each.
+        num_extra_stages: stages of the first width put before the others, each of which halves the
+            grid once more: one an octave of finer grid keeps the receptive field in mm.
+        norm: "batch" (statistics over all replicas), "group", or "none" (biases instead, and blocks
+            that begin as the identity).
+        stem_stride: voxels along an edge of the stem's blocks; must divide the grid.
+        seed: of the initial weights. The same seed gives the same weights.
+
+    Returns:
+        A model from [batch, *grid, num_channels] to logits [batch, 1] float32; dtypes between
+        follow Keras' policy at the time of the call. A logit is the log odds of label 1.
+
+    Raises:
+        ValueError: an argument is out of its range.
+    """
+    _check(spatial_dims, widths, blocks_per_stage, num_extra_stages, norm)
+    network = _Layers(spatial_dims, norm, seed)
+    inputs = keras.Input((*[None] * spatial_dims, num_channels), name="image")
+    x = SpaceToDepth(block=stem_stride, name="stem_blocks")(inputs) if stem_stride > 1 else inputs
+    x = network.convolution(x, widths[0], name="stem")
+    for stage, width in enumerate([widths[0]] * num_extra_stages + list(widths)):
+        for block in range(blocks_per_stage):
+            halve = stage > 0 and block == 0
+            x = network.residual_block(x, width, halve=halve, name=f"stage{stage}_block{block}")
+    x = network.normalized_relu(x, name="final_norm")
+    x = network.global_average(x)
+    logits = keras.layers.Dense(
+        1,
+        kernel_initializer=keras.initializers.GlorotNormal(seed=network.next_seed()),
+        dtype="float32",
+        name="logit",
+    )(x)
+    return keras.Model(inputs, logits, name="residual")
+
+
+class _Layers:
+    """Makes the network's layers, each with the next seed of the sequence."""
+
+    def __init__(self, spatial_dims: int, norm: Norm, seed: int):
+        self._convolution = {2: keras.layers.Conv2D, 3: Convolution3D}[spatial_dims]
+        self._pooling = {2: keras.layers.MaxPooling2D, 3: keras.layers.MaxPooling3D}[spatial_dims]
+        self._axes = tuple(range(1, spatial_dims + 1))
+        self._norm = norm
+        self._seeds = np.random.default_rng(seed)
+
+    def next_seed(self) -> int:
+        return int(self._seeds.integers(2**31))
+
+    def convolution(
+        self,
+        x: keras.KerasTensor,
+        width: int,
+        *,
+        kernel_size: int = 3,
+        zeros: bool = False,
+        name: str,
+    ) -> keras.KerasTensor:
+        seed = self.next_seed()
+        return self._convolution(
+            width,
+            kernel_size,
+            padding="same",
+            use_bias=self._norm == "none",
+            kernel_initializer="zeros" if zeros else keras.initializers.HeNormal(seed=seed),
+            name=name,
+        )(x)
+
+    def normalized_relu(self, x: keras.KerasTensor, name: str) -> keras.KerasTensor:
+        kinds: dict[str, type[keras.layers.Layer]] = {
+            "batch": FusedBatchNormalization,
+            "group": GroupNormalization,
+            "none": Rectifier,
+        }
+        return kinds[self._norm](name=name)(x)
+
+    def residual_block(
+        self, x: keras.KerasTensor, width: int, *, halve: bool, name: str
+    ) -> keras.KerasTensor:
+        activated = self.normalized_relu(x, name=f"{name}_norm1")
+        if halve:
+            # "same" keeps at least one voxel, however coarse the grid has become.
+            activated = self._pooling(2, padding="same", name=f"{name}_pool")(activated)
+        shortcut = x
+        if halve or x.shape[-1] != width:
+            shortcut = self.convolution(activated, width, kernel_size=1, name=f"{name}_shortcut")
+        y = self.convolution(activated, width, name=f"{name}_conv1")
+        y = self.normalized_relu(y, name=f"{name}_norm2")
+        # Without normalisation a sum of blocks would grow with depth, so each begins as nothing.
+        y = self.convolution(y, width, zeros=self._norm == "none", name=f"{name}_conv2")
+        return keras.layers.Add(name=f"{name}_sum")([shortcut, y])
+
+    def global_average(self, x: keras.KerasTensor) -> keras.KerasTensor:
+        return keras.ops.mean(x, axis=self._axes)
+
+
+def _check(
+    spatial_dims: int, widths: Sequence[int], blocks_per_stage: int, extra: int, norm: str
+) -> None:
+    if spatial_dims not in (2, 3):
+        raise ValueError(f"expected spatial_dims 2 or 3, got {spatial_dims}")
+    if not widths or min(widths) < 1:
+        raise ValueError(f"expected one positive width a stage, got {tuple(widths)}")
+    if blocks_per_stage < 1 or extra < 0:
+        raise ValueError(
+            "expected at least one block a stage and no fewer than zero extra stages, got "
+            f"{blocks_per_stage} and {extra}"
+        )
+    if norm not in ("batch", "group", "none"):
+        raise ValueError(f"expected norm 'batch', 'group' or 'none', got {norm!r}")

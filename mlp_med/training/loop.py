@@ -1,0 +1,234 @@
+"""The one training loop: `strategy.run` in a `tf.function`, for any number of replicas.
+
+The batches are whatever the strategy hands out: for one device a tf.data.Dataset, for several the
+result of `strategy.distribute_datasets_from_function`, whose elements are per-replica batches of
+(image float32 [batch, *grid, channels], label float32 [batch], weight float32 [batch]). Together
+they make up the global batch, over which the loss is the mean.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from mlp_med.errors import TrainingError
+from mlp_med.training.evaluation import Evaluation
+from mlp_med.training.step import compile_training_steps
+
+Batches = Iterable[tuple[tf.Tensor, tf.Tensor, tf.Tensor]]
+
+
+@dataclass(frozen=True)
+class ValidationPoint:
+    """The validation split scored on the way.
+
+    Attributes:
+        examples_seen: training examples, repeats included.
+        seconds_training: spent in training steps so far, without evaluation.
+        auc: of the validation split.
+        loss: of the validation split.
+    """
+
+    examples_seen: int
+    seconds_training: float
+    auc: float
+    loss: float
+
+
+@dataclass(frozen=True)
+class LossPoint:
+    """Mean training loss over the steps that end at `examples_seen`."""
+
+    examples_seen: int
+    loss: float
+
+
+@dataclass
+class History:
+    """What a training run leaves beside the weights.
+
+    Attributes:
+        validation: one point an evaluation, in order.
+        training: the loss curve, one point every few steps.
+        best: the validation point whose weights the model now has.
+        examples_seen: the whole budget.
+        seconds_tracing: spent building the graph, before the first step.
+        seconds_training: spent in steps, input included.
+        seconds_evaluation: spent scoring the validation split.
+    """
+
+    validation: list[ValidationPoint] = field(default_factory=list)
+    training: list[LossPoint] = field(default_factory=list)
+    best: ValidationPoint | None = None
+    examples_seen: int = 0
+    seconds_tracing: float = 0.0
+    seconds_training: float = 0.0
+    seconds_evaluation: float = 0.0
+
+    @property
+    def examples_per_second(self) -> float:
+        """Training throughput, evaluation and graph building left out."""
+        return self.examples_seen / self.seconds_training if self.seconds_training else 0.0
+
+
+Progress = Callable[[int, float | None], None]
+
+
+def fit(
+    model: keras.Model,
+    strategy: tf.distribute.Strategy,
+    training_batches: Batches,
+    evaluate: Callable[[], Evaluation],
+    *,
+    budget_examples: int,
+    global_batch_size: int,
+    learning_rate: float,
+    num_evaluations: int,
+    weight_decay: float = 0.0,
+    warmup_fraction: float = 0.05,
+    accumulation_steps: int = 1,
+    steps_per_call: int = 8,
+    on_progress: Progress | None = None,
+) -> History:
+    """Trains `model` on the budget and leaves it with the weights that validated best.
+
+    Args:
+        model: built under `strategy.scope()`; from images to logits [batch, 1].
+        strategy: decides devices and replicas.
+        training_batches: at least the budget's worth of batches; see the module's docstring. With
+            accumulation each element is a micro-batch: global_batch_size / accumulation_steps
+            examples over all replicas.
+        evaluate: scores the validation split with the model as it is. On several workers every
+            worker evaluates, and must come to the same figures.
+        budget_examples: training examples to see; a multiple of the global batch size.
+        global_batch_size: examples in one optimiser step, over all replicas.
+        learning_rate: peak of the warm-up and cosine schedule of Adam.
+        num_evaluations: how often to evaluate, evenly spaced, the last at the end.
+        weight_decay: decoupled (AdamW, Loshchilov & Hutter 2019), on convolution and dense kernels.
+        warmup_fraction: of the budget, spent raising the learning rate.
+        accumulation_steps: micro-batches whose gradients are summed before one optimiser step.
+        steps_per_call: optimiser steps between two looks at the loss.
+        on_progress: called with the examples seen and, after an evaluation, the validation AUC.
+
+    Returns:
+        Curves and times. The best point is that of highest validation AUC, the earliest of equals.
+
+    Raises:
+        ValueError: budget, batch or counts do not fit together.
+        TrainingError: kind "non_finite_loss" when the loss becomes NaN or infinite, "out_of_data"
+            when the batches end before the budget, "no_validation_auc" when it was always NaN.
+    """
+    num_steps = _num_steps(budget_examples, global_batch_size, num_evaluations, accumulation_steps)
+    if steps_per_call < 1:
+        raise ValueError(f"expected at least one step a call, got {steps_per_call}")
+    history = History()
+    iterator = iter(training_batches)
+    began = time.perf_counter()
+    run_steps = compile_training_steps(
+        model,
+        strategy,
+        iterator,
+        num_steps=num_steps,
+        global_batch_size=global_batch_size,
+        learning_rate=learning_rate,
+        weight_decay=weight_decay,
+        warmup_fraction=warmup_fraction,
+        accumulation_steps=accumulation_steps,
+    )
+    history.seconds_tracing = time.perf_counter() - began
+    best_weights: list[np.ndarray] = []
+    for step, count, is_evaluation in _calls(num_steps, num_evaluations, steps_per_call):
+        began = time.perf_counter()
+        loss = _run(run_steps, count, seen=step * global_batch_size)
+        history.seconds_training += time.perf_counter() - began
+        history.examples_seen = (step + count) * global_batch_size
+        history.training.append(LossPoint(history.examples_seen, loss))
+        _require_finite(loss, "training", history.examples_seen, learning_rate)
+        auc = None
+        if is_evaluation:
+            point = _evaluate(evaluate, history)
+            _require_finite(point.loss, "validation", history.examples_seen, learning_rate)
+            if point.auc > (history.best.auc if history.best else -math.inf):
+                history.best = point
+                best_weights = model.get_weights()
+            auc = point.auc
+        if on_progress is not None:
+            on_progress(history.examples_seen, auc)
+    if history.best is None:
+        raise TrainingError(
+            "no_validation_auc",
+            "expected a validation AUC, got NaN every time; the validation split holds one class",
+        )
+    model.set_weights(best_weights)
+    return history
+
+
+def _num_steps(
+    budget_examples: int, global_batch_size: int, num_evaluations: int, accumulation_steps: int
+) -> int:
+    if global_batch_size < 1 or budget_examples < 1 or budget_examples % global_batch_size:
+        raise ValueError(
+            "expected a budget that is a positive multiple of the global batch size, got "
+            f"{budget_examples} examples in batches of {global_batch_size}"
+        )
+    num_steps = budget_examples // global_batch_size
+    if not 1 <= num_evaluations <= num_steps:
+        raise ValueError(
+            f"expected between 1 and {num_steps} evaluations, as many as there are steps, got "
+            f"{num_evaluations}"
+        )
+    if accumulation_steps < 1 or global_batch_size % accumulation_steps:
+        raise ValueError(
+            f"expected accumulation steps that divide the global batch size {global_batch_size}, "
+            f"got {accumulation_steps}"
+        )
+    return num_steps
+
+
+def _calls(
+    num_steps: int, num_evaluations: int, steps_per_call: int
+) -> Iterator[tuple[int, int, bool]]:
+    """(steps done before, steps to do, whether to evaluate after) for each call into the graph."""
+    done = 0
+    for index in range(1, num_evaluations + 1):
+        end = round(index * num_steps / num_evaluations)
+        while done < end:
+            count = min(steps_per_call, end - done)
+            yield done, count, done + count == end
+            done += count
+
+
+def _run(run_steps: Callable[[int], float], count: int, seen: int) -> float:
+    try:
+        return run_steps(count)
+    except tf.errors.OutOfRangeError as error:
+        raise TrainingError(
+            "out_of_data",
+            f"expected batches for the whole budget, but they ended between {seen} examples and "
+            "the next look; give training_batches the same budget_examples as fit",
+        ) from error
+
+
+def _evaluate(evaluate: Callable[[], Evaluation], history: History) -> ValidationPoint:
+    began = time.perf_counter()
+    result = evaluate()
+    history.seconds_evaluation += time.perf_counter() - began
+    point = ValidationPoint(
+        history.examples_seen, history.seconds_training, result.auc, result.loss
+    )
+    history.validation.append(point)
+    return point
+
+
+def _require_finite(loss: float, kind: str, examples_seen: int, learning_rate: float) -> None:
+    if not math.isfinite(loss):
+        raise TrainingError(
+            "non_finite_loss",
+            f"the {kind} loss was {loss} when {examples_seen} examples had been seen; expected a "
+            f"finite number; try a learning rate below {learning_rate:g} or look for non-finite "
+            "voxels",
+        )

@@ -1,0 +1,31 @@
+"""Which number format pays on this machine."""
+
+from pathlib import Path
+from typing import Literal
+
+Precision = Literal["float32", "mixed_bfloat16"]
+
+
+def default_precision(cpuinfo: Path = Path("/proc/cpuinfo")) -> Precision:
+    """bfloat16 on a GPU that has it and on a CPU that multiplies it in hardware, else float32.
+
+    Args:
+        cpuinfo: where Linux describes the processor.
+    """
+    import tensorflow as tf
+
+    gpus = tf.config.list_physical_devices("GPU")
+    if gpus:
+        capability = tf.config.experimental.get_device_details(gpus[0]).get("compute_capability")
+        return "mixed_bfloat16" if capability and capability >= (8, 0) else "float32"
+    return "mixed_bfloat16" if cpu_has_bfloat16(cpuinfo) else "float32"
+
+
+def cpu_has_bfloat16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
+    """Whether the CPU has AVX-512 or AMX instructions for bfloat16."""
+    try:
+        lines = cpuinfo.read_text().splitlines()
+    except OSError:
+        return False
+    flags = next((line for line in lines if line.startswith("flags")), "").split()
+    return bool({"avx512_bf16", "amx_bf16"} & set(flags))

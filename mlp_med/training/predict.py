@@ -1,0 +1,48 @@
+"""Logits and probabilities of every example of a split."""
+
+from collections.abc import Callable, Iterable
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+Batches = Iterable[tuple[tf.Tensor, tf.Tensor, tf.Tensor]]
+Scorer = Callable[[Batches], np.ndarray]
+
+
+def make_scorer(model: keras.Model) -> Scorer:
+    """A function from batches to logits that is traced once and sees the model's later weights.
+
+    The function takes an iterable of (image float32 [batch, *grid, channels], label, weight
+    [batch]) and returns logits float32 [num_examples], in order, without the examples of weight 0.
+    A last batch that is smaller than the first is padded for the model, so that one static shape
+    is all it ever sees.
+    """
+
+    @tf.function(autograph=False, reduce_retracing=True)
+    def score(images: tf.Tensor) -> tf.Tensor:
+        return tf.cast(tf.reshape(model(images, training=False), (-1,)), tf.float32)
+
+    def score_all(batches: Batches) -> np.ndarray:
+        parts: list[np.ndarray] = []
+        batch_size = 0
+        for images, _, weights in batches:
+            num_images = int(images.shape[0])
+            batch_size = batch_size or num_images
+            logits = score(_padded(images, batch_size)).numpy()[:num_images]
+            parts.append(logits[np.asarray(weights) > 0])
+        return np.concatenate(parts) if parts else np.zeros(0, np.float32)
+
+    return score_all
+
+
+def probabilities(logits: np.ndarray) -> np.ndarray:
+    """Probability of label 1, float32 like `logits`, without overflow."""
+    return tf.math.sigmoid(tf.constant(logits, tf.float32)).numpy()
+
+
+def _padded(images: tf.Tensor, batch_size: int) -> tf.Tensor:
+    missing = batch_size - int(images.shape[0])
+    if missing <= 0:
+        return images
+    return tf.pad(images, [[0, missing]] + [[0, 0]] * (images.shape.rank - 1))

@@ -1,0 +1,128 @@
+"""Several optimiser steps as one graph: forward, backward, sum over replicas, update."""
+
+from collections.abc import Callable
+
+import keras
+import tensorflow as tf
+
+from mlp_med.training.schedule import WarmupCosine
+
+Batch = tuple[tf.Tensor, tf.Tensor, tf.Tensor]
+
+
+def compile_training_steps(
+    model: keras.Model,
+    strategy: tf.distribute.Strategy,
+    iterator: tf.distribute.DistributedIterator | tf.data.Iterator,
+    *,
+    num_steps: int,
+    global_batch_size: int,
+    learning_rate: float,
+    weight_decay: float,
+    warmup_fraction: float,
+    accumulation_steps: int,
+) -> Callable[[int], float]:
+    """A function that takes the next so many optimiser steps and returns their mean loss.
+
+    The steps run in a loop inside the graph: between them Python does nothing and nothing is
+    copied off the device.
+    """
+    with strategy.scope():
+        optimizer = keras.optimizers.AdamW(
+            WarmupCosine(learning_rate, num_steps, warmup_fraction), weight_decay=weight_decay
+        )
+        optimizer.exclude_from_weight_decay(
+            var_names=[v.name for v in model.trainable_variables if len(v.shape) < 2]
+        )
+        optimizer.build(model.trainable_variables)
+    variables = [variable.value for variable in model.trainable_variables]
+
+    def gradients(batch: Batch) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        """This replica's part of the global mean loss, and its gradients."""
+        images, labels, weights = batch
+        with tf.GradientTape() as tape:
+            logits = tf.cast(tf.reshape(model(images, training=True), (-1,)), tf.float32)
+            losses = tf.nn.sigmoid_cross_entropy_with_logits(labels, logits)
+            loss = tf.reduce_sum(losses * weights) / global_batch_size
+        return loss, tape.gradient(loss, variables)
+
+    def sum_over_replicas(values: tf.Tensor) -> tf.Tensor:
+        return strategy.reduce(tf.distribute.ReduceOp.SUM, values, axis=None)
+
+    def step_at_once() -> tf.Tensor:
+        def replica_step(batch: Batch) -> tf.Tensor:
+            loss, partial = gradients(batch)
+            optimizer.apply(partial)  # sums the partial gradients over the replicas
+            return loss
+
+        return sum_over_replicas(strategy.run(replica_step, args=(iterator.get_next(),)))
+
+    if accumulation_steps == 1:
+        step = step_at_once
+    else:
+        step = _accumulating_step(
+            strategy, iterator, variables, gradients, optimizer, accumulation_steps
+        )
+
+    @tf.function(autograph=False)
+    def run_steps(count: tf.Tensor) -> tf.Tensor:
+        _, total = tf.while_loop(
+            lambda done, total: done < count,
+            lambda done, total: (done + 1, total + step()),
+            (tf.constant(0), tf.constant(0.0)),
+            parallel_iterations=1,
+        )
+        return total / tf.cast(count, tf.float32)
+
+    traced = run_steps.get_concrete_function(tf.TensorSpec((), tf.int32))
+    return lambda count: float(traced(tf.constant(count)))
+
+
+def _accumulating_step(
+    strategy: tf.distribute.Strategy,
+    iterator: tf.distribute.DistributedIterator | tf.data.Iterator,
+    variables: list[tf.Variable],
+    gradients: Callable[[Batch], tuple[tf.Tensor, list[tf.Tensor]]],
+    optimizer: keras.optimizers.Optimizer,
+    accumulation_steps: int,
+) -> Callable[[], tf.Tensor]:
+    """An optimiser step whose gradients are summed over micro-batches, one after the other."""
+    with strategy.scope():
+        # ON_READ: every replica sums its own part, and they meet only when the step is taken.
+        sums = [
+            tf.Variable(
+                tf.zeros(variable.shape, variable.dtype),
+                trainable=False,
+                synchronization=tf.VariableSynchronization.ON_READ,
+                aggregation=tf.VariableAggregation.SUM,
+            )
+            for variable in variables
+        ]
+
+    def add(batch: Batch) -> tf.Tensor:
+        loss, partial = gradients(batch)
+        for total, gradient in zip(sums, partial, strict=True):
+            total.assign_add(gradient)
+        return loss
+
+    def apply() -> None:
+        optimizer.apply([tf.identity(total) for total in sums])
+        for total in sums:
+            total.assign(tf.zeros_like(total))
+
+    def micro_step() -> tf.Tensor:
+        losses = strategy.run(add, args=(iterator.get_next(),))
+        return strategy.reduce(tf.distribute.ReduceOp.SUM, losses, axis=None)
+
+    def step() -> tf.Tensor:
+        _, total = tf.while_loop(
+            lambda done, total: done < accumulation_steps,
+            lambda done, total: (done + 1, total + micro_step()),
+            (tf.constant(0), tf.constant(0.0)),
+            parallel_iterations=1,
+        )
+        with tf.control_dependencies([total]):
+            strategy.run(apply)
+        return total
+
+    return step

@@ -1,0 +1,63 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from mlp_med.models.convolution import Convolution3D, SpaceToDepth
+
+
+@pytest.mark.parametrize("shape", [(2, 5, 6, 7, 3), (3, 1, 1, 1, 2), (1, 4, 4, 4, 1)])
+@pytest.mark.parametrize("kernel_size", [1, 2, 3, (3, 1, 5)])
+def test_gradients_equal_those_of_keras(shape, kernel_size):
+    generator = np.random.default_rng(0)
+    inputs = tf.constant(generator.normal(size=shape), tf.float32)
+    upstream = tf.constant(generator.normal(size=(*shape[:-1], 4)), tf.float32)
+    ours = Convolution3D(4, kernel_size, padding="same")
+    reference = keras.layers.Conv3D(4, kernel_size, padding="same")
+    ours.build(shape)
+    reference.build(shape)
+    reference.set_weights(ours.get_weights())
+    results = []
+    for layer in (ours, reference):
+        with tf.GradientTape() as tape:
+            tape.watch(inputs)
+            outputs = layer(inputs)
+            loss = tf.reduce_sum(outputs * upstream)
+        targets = [inputs, layer.kernel.value, layer.bias.value]
+        results.append([outputs, *tape.gradient(loss, targets)])
+    for our, expected in zip(*results, strict=True):
+        np.testing.assert_allclose(our, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_gradients_are_the_same_where_the_grid_is_not_known_beforehand():
+    layer = Convolution3D(2, 3, padding="same")
+    layer.build((None, None, None, None, 1))
+    kernel = layer.kernel.value
+
+    def gradient(inputs):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(tf.square(layer(inputs)))
+        return tape.gradient(loss, kernel)
+
+    spec = tf.TensorSpec((None, None, None, None, 1), tf.float32)
+    inputs = tf.random.stateless_normal((2, 4, 5, 6, 1), seed=(1, 2))
+    unknown = tf.function(gradient, input_signature=[spec], autograph=False)
+    np.testing.assert_allclose(unknown(inputs), gradient(inputs), rtol=1e-5, atol=1e-5)
+
+
+def test_space_to_depth_in_2d_is_tensorflow_s():
+    inputs = tf.random.stateless_normal((2, 6, 9, 3), seed=(1, 2))
+    ours = SpaceToDepth(block=3)(inputs)
+    np.testing.assert_array_equal(ours, tf.nn.space_to_depth(inputs, 3))
+
+
+def test_space_to_depth_in_3d_keeps_each_block_together():
+    inputs = tf.reshape(tf.range(2 * 4 * 6 * 8, dtype=tf.float32), (2, 4, 6, 8, 1))
+    folded = SpaceToDepth(block=2)(inputs).numpy()
+    assert folded.shape == (2, 2, 3, 4, 8)
+    np.testing.assert_array_equal(folded[1, 1, 2, 0], inputs.numpy()[1, 2:4, 4:6, 0:2, 0].ravel())
+
+
+def test_space_to_depth_says_which_grid_it_cannot_fold():
+    with pytest.raises(ValueError, match=r"blocks of 2 voxels fill, got \(4, 5, 6\)"):
+        SpaceToDepth(block=2)(tf.zeros((1, 4, 5, 6, 1)))
