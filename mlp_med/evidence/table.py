@@ -1,0 +1,197 @@
+"""The tables beside a verdict: one row an arm, effects by stratum, the slope per octave."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from math import sqrt
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mlp_med.errors import EvidenceError
+from mlp_med.evidence.contrast import ArmEstimate, Contrast, compare_arms, estimate_arm
+from mlp_med.evidence.predictions import check_paired, scored_cases
+
+
+@dataclass(frozen=True)
+class ArmRow:
+    """One arm in the study's table.
+
+    Attributes:
+        arm: its name.
+        resolution: mm per voxel (µm per pixel) of the information in its crops.
+        control: "none" or "information".
+        estimate: AUC a seed, their mean, and the interval over patients and seeds.
+        standard_error: sample standard error of the mean over seeds alone; None with one seed.
+        num_seeds: n, the finished cells.
+        seconds: mean over the cells; None where unknown.
+        peak_memory_bytes: the largest of the cells; None where unknown.
+    """
+
+    arm: str
+    resolution: float
+    control: str
+    estimate: ArmEstimate
+    standard_error: float | None
+    num_seeds: int
+    seconds: float | None
+    peak_memory_bytes: int | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The row of verdict.json."""
+        return {
+            "arm": self.arm,
+            "resolution": self.resolution,
+            "control": self.control,
+            "mean": self.estimate.mean_auc,
+            "standard_error": self.standard_error,
+            "n": self.num_seeds,
+            "seconds": self.seconds,
+            "peak_memory_bytes": self.peak_memory_bytes,
+        }
+
+
+@dataclass(frozen=True)
+class StratumEffect:
+    """The contrast among the cases of one stratum.
+
+    Attributes:
+        column: what the strata are of, such as native_spacing_mm.
+        low, high: the stratum is low ≤ value < high (the last one includes its end).
+        num_cases: of the column's cases in the stratum.
+        contrast: None where the stratum holds too few patients or one class.
+    """
+
+    column: str
+    low: float
+    high: float
+    num_cases: int
+    contrast: Contrast | None
+
+
+def arm_row(
+    arm: str,
+    resolution: float,
+    control: str,
+    predictions: pd.DataFrame,
+    *,
+    seconds: Sequence[float] = (),
+    peak_memory_bytes: Sequence[int] = (),
+    num_bootstrap: int = 2000,
+    seed: int,
+) -> ArmRow:
+    """Summarises an arm from its finished cells.
+
+    Args:
+        arm: its name.
+        resolution: mm per voxel (µm per pixel).
+        control: "none" or "information".
+        predictions: table of all its seeds.
+        seconds: one a finished cell; non-finite ones are left out.
+        peak_memory_bytes: likewise.
+        num_bootstrap: resamples of the patients.
+        seed: of the resampling.
+    """
+    estimate = estimate_arm(predictions, num_bootstrap=num_bootstrap, seed=seed)
+    times = [value for value in seconds if np.isfinite(value)]
+    peaks = [value for value in peak_memory_bytes if np.isfinite(value)]
+    number = len(estimate.aucs)
+    spread = float(np.std(estimate.aucs, ddof=1)) / sqrt(number) if number > 1 else None
+    return ArmRow(
+        arm=arm,
+        resolution=resolution,
+        control=control,
+        estimate=estimate,
+        standard_error=spread,
+        num_seeds=number,
+        seconds=float(np.mean(times)) if times else None,
+        peak_memory_bytes=int(max(peaks)) if peaks else None,
+    )
+
+
+def effect_by_stratum(
+    a: pd.DataFrame,
+    b: pd.DataFrame,
+    column: str,
+    *,
+    edges: Sequence[float] | None = None,
+    num_quantiles: int = 3,
+    positives_only: bool = False,
+    num_bootstrap: int = 2000,
+    seed: int,
+) -> list[StratumEffect]:
+    """The effect within bins of a column, each with its interval; descriptive, not corrected.
+
+    Args:
+        a: predictions table with that numeric column.
+        b: that of the other arm.
+        column: such as native_spacing_mm (a property of every case), or diameter_mm.
+        edges: ascending bin edges; quantiles of the cases where None.
+        num_quantiles: how many bins then; equal quantiles are merged.
+        positives_only: the column describes positives only (a nodule's diameter): each stratum's
+            positives are then set against all negatives.
+        num_bootstrap: resamples of the patients.
+        seed: of the resampling.
+
+    Raises:
+        EvidenceError: the column is missing or not finite, or the arms do not fit together.
+    """
+    check_paired(scored_cases(a), scored_cases(b))
+    cases = _stratified_cases(a, b, column, positives_only)
+    if edges is None:
+        edges = np.quantile(cases[column], np.linspace(0, 1, num_quantiles + 1)).tolist()
+    bounds = np.unique(np.asarray(edges, np.float64))
+    if len(bounds) == 1:
+        bounds = np.repeat(bounds, 2)
+    kept_always = a.loc[a["label"] == 0, "id"] if positives_only else a["id"].iloc[:0]
+    effects = []
+    for low, high in pairwise(bounds):
+        inside = cases[column].between(low, high, inclusive="left")
+        if high == bounds[-1]:
+            inside |= cases[column] == high
+        chosen = pd.concat([cases.loc[inside, "id"], kept_always])
+        try:
+            contrast: Contrast | None = compare_arms(
+                a[a["id"].isin(chosen)],
+                b[b["id"].isin(chosen)],
+                num_bootstrap=num_bootstrap,
+                seed=seed,
+            )
+        except EvidenceError:  # too few of a class here: the tables as a whole fit together
+            contrast = None
+        effects.append(StratumEffect(column, float(low), float(high), int(inside.sum()), contrast))
+    return effects
+
+
+def slope_per_octave(aucs: Mapping[float, Sequence[float]]) -> float | None:
+    """Change of AUC for each doubling of the voxel, by least squares over all seeds; descriptive.
+
+    Args:
+        aucs: by resolution (mm per voxel), the AUC of each seed of the native arm.
+
+    Returns:
+        None with fewer than two resolutions.
+    """
+    octaves = np.concatenate([np.full(len(values), np.log2(r)) for r, values in aucs.items()])
+    if len(np.unique(octaves)) < 2:
+        return None
+    values = np.concatenate([np.asarray(v, np.float64) for v in aucs.values()])
+    return float(np.polyfit(octaves, values, 1)[0])
+
+
+def _stratified_cases(
+    a: pd.DataFrame, b: pd.DataFrame, column: str, positives_only: bool
+) -> pd.DataFrame:
+    for table in (a, b):
+        if column not in table.columns:
+            raise EvidenceError(
+                f"The predictions have no column {column!r} to make strata of; present: "
+                f"{', '.join(map(str, table.columns))}."
+            )
+    cases = a.drop_duplicates("id")
+    if positives_only:
+        cases = cases[cases["label"] == 1]
+    if cases.empty or not np.isfinite(cases[column].to_numpy(np.float64)).all():
+        raise EvidenceError(f"Column {column!r} must be finite for every case that it describes.")
+    return cases[["id", column]]

@@ -1,0 +1,82 @@
+import numpy as np
+import pytest
+from scipy.stats import norm
+
+from mlp_med.errors import EvidenceError
+from mlp_med.evidence.clustered import (
+    delong_covariance,
+    obuchowski_covariance,
+    structural_components,
+)
+from mlp_med.evidence.metrics import aucs
+from mlp_med.evidence.resampling import bootstrap_covariance
+
+
+def draw(seed, num_patients=250, cases_each=1, num_vectors=3):
+    rng = np.random.default_rng(seed)
+    patients = np.repeat(np.arange(num_patients), cases_each)
+    labels = rng.random(len(patients)) < 0.4
+    common = 1.5 * labels + rng.standard_normal(num_patients)[patients]
+    scores = common + rng.standard_normal((num_vectors, len(patients)))
+    return labels, scores, patients
+
+
+def test_delong_of_a_case_worked_by_hand():
+    # positives 3, 2 and negatives 1, 2: components (1, ¾) and (1, ¾), so AUC ⅞
+    labels = np.array([True, True, False, False])
+    found, covariance = delong_covariance(labels, np.array([[3.0, 2.0, 1.0, 2.0]]))
+    assert found[0] == pytest.approx(7 / 8)
+    assert covariance[0, 0] == pytest.approx(2 * (1 / 32) / 2)
+
+
+def test_the_components_average_to_the_auc():
+    labels, scores, _ = draw(0)
+    scores = scores.round(1)
+    positives, negatives = structural_components(labels, scores)
+    np.testing.assert_allclose(positives.mean(axis=1), aucs(labels, scores))
+    np.testing.assert_allclose(negatives.mean(axis=1), aucs(labels, scores))
+
+
+def test_obuchowski_with_one_case_a_patient_is_delong():
+    labels, scores, patients = draw(1)
+    np.testing.assert_allclose(
+        obuchowski_covariance(labels, scores, patients)[1], delong_covariance(labels, scores)[1]
+    )
+
+
+def test_delong_agrees_with_the_bootstrap():
+    labels, scores, patients = draw(2, num_patients=500)
+    found = bootstrap_covariance(labels, scores, patients, 4000, seed=0)
+    np.testing.assert_allclose(found, delong_covariance(labels, scores)[1], rtol=0.12)
+
+
+def test_obuchowski_agrees_with_the_cluster_bootstrap():
+    labels, scores, patients = draw(3, num_patients=250, cases_each=4)
+    found = bootstrap_covariance(labels, scores, patients, 4000, seed=0)
+    expected = obuchowski_covariance(labels, scores, patients)[1]
+    np.testing.assert_allclose(found, expected, rtol=0.12)
+
+
+def test_delong_gives_the_spread_over_repeated_studies():
+    draws = [draw(seed, num_patients=100, num_vectors=2) for seed in range(400)]
+    found = [delong_covariance(labels, scores) for labels, scores, _ in draws]
+    differences = np.array([auc[0] - auc[1] for auc, _ in found])
+    predicted = np.mean([c[0, 0] + c[1, 1] - 2 * c[0, 1] for _, c in found])
+    assert differences.var() == pytest.approx(predicted, rel=0.2)
+    assert np.mean([auc[0] for auc, _ in found]) == pytest.approx(norm.cdf(1.5 / 2), abs=0.01)
+
+
+def test_doubling_every_case_within_its_patient_tells_obuchowski_nothing_but_fools_delong():
+    labels, scores, patients = draw(4)
+    twice = np.repeat(np.arange(len(labels)), 2)
+    once = obuchowski_covariance(labels, scores, patients)[1]
+    doubled = obuchowski_covariance(labels[twice], scores[:, twice], patients[twice])[1]
+    np.testing.assert_allclose(doubled, once)
+    naive = delong_covariance(labels[twice], scores[:, twice])[1]
+    np.testing.assert_allclose(naive, delong_covariance(labels, scores)[1] / 2, rtol=0.02)
+
+
+def test_a_class_in_a_single_patient_is_refused():
+    labels, scores, _ = draw(5, num_patients=10)
+    with pytest.raises(EvidenceError, match="at least two of each"):
+        obuchowski_covariance(labels, scores, labels.astype(int))

@@ -1,0 +1,56 @@
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import roc_auc_score
+
+from mlp_med.evidence.metrics import REPLICATES_AT_ONCE, aucs, resampled_aucs
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 10_000), st.integers(2, 60), st.integers(2, 6))
+def test_agrees_with_scikit_learn_also_with_ties_and_weights(seed, num_cases, num_levels):
+    rng = np.random.default_rng(seed)
+    labels = np.arange(num_cases) % 2 == 0
+    scores = rng.integers(num_levels, size=(3, num_cases)) / num_levels
+    weights = rng.integers(1, 4, size=(num_cases, 2))
+    np.testing.assert_allclose(
+        aucs(labels, scores), [roc_auc_score(labels, vector) for vector in scores]
+    )
+    np.testing.assert_allclose(
+        resampled_aucs(labels, scores, weights),
+        [[roc_auc_score(labels, v, sample_weight=w) for w in weights.T] for v in scores],
+    )
+
+
+def test_a_weight_is_as_many_copies_of_the_case():
+    rng = np.random.default_rng(0)
+    labels, scores = np.arange(40) % 3 == 0, rng.random((1, 40))
+    weights = rng.integers(0, 3, size=(40, REPLICATES_AT_ONCE + 5))
+    copied = [aucs(np.repeat(labels, w), np.repeat(scores, w, axis=1))[0] for w in weights.T]
+    np.testing.assert_allclose(resampled_aucs(labels, scores, weights)[0], copied)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 10_000))
+def test_a_monotone_transform_of_the_scores_changes_nothing(seed):
+    rng = np.random.default_rng(seed)
+    labels, scores = np.arange(30) % 2 == 0, rng.random((1, 30))
+    assert aucs(labels, scores)[0] == aucs(labels, np.exp(scores) * 7 - 3)[0]
+    assert aucs(labels, 1 - scores)[0] == pytest.approx(1 - aucs(labels, scores)[0])
+
+
+def test_a_class_without_weight_has_no_auc():
+    labels = np.array([True, False])
+    assert np.isnan(resampled_aucs(labels, np.array([[0.9, 0.1]]), np.array([[1], [0]]))).all()
+
+
+def test_a_bootstrap_of_a_real_size_takes_seconds():
+    rng = np.random.default_rng(0)
+    labels, scores = rng.random(1000) < 0.3, rng.random((10, 1000))
+    weights = rng.poisson(1, size=(1000, 2000)).astype(np.int32)
+    started = time.process_time()
+    resampled_aucs(labels, scores, weights)
+    assert time.process_time() - started < 6  # 0.6 s where nothing else runs
