@@ -1,0 +1,1 @@
+"""Pages, figures and verdicts: pure functions of the ledger."""

@@ -1,0 +1,152 @@
+"""From a study's done cells to its verdict and the numbers beside it: evidence, applied."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+from mlp_med.errors import EvidenceError
+from mlp_med.evidence.claim import Claim
+from mlp_med.evidence.contrast import Contrast, compare_arms
+from mlp_med.evidence.convergence import judge_convergence
+from mlp_med.evidence.table import (
+    ArmRow,
+    StratumEffect,
+    arm_row,
+    effect_by_stratum,
+    slope_per_octave,
+)
+from mlp_med.evidence.verdict import Verdict, decide, verdict_to_dict
+from mlp_med.ledger.read import StudyRecord
+from mlp_med.reports.study_data import StudyData
+
+BOOTSTRAP_SEED = 0  # the same ledger gives the same report, digit for digit
+# What the primary effect is broken down by: column of the predictions -> whether it describes
+# positive cases only (a nodule has a diameter, a vessel crossing none).
+STRATA: Mapping[str, bool] = {"native_spacing_mm": False, "diameter_mm": True}
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """All that a report says in numbers.
+
+    Attributes:
+        verdict: on the study's claim.
+        contrasts: by name, "information" (the primary one) first.
+        arms: one row an arm that has a done cell, native arms first, finest first.
+        strata: effects of the primary contrast, by what the strata are of.
+        slope_per_octave: change of the AUC for each doubling of the voxel over the native arms.
+        notes: what could not be computed, and why.
+        commit: of the code that trained the cells.
+    """
+
+    verdict: Verdict
+    contrasts: Mapping[str, Contrast]
+    arms: Sequence[ArmRow]
+    strata: Mapping[str, Sequence[StratumEffect]]
+    slope_per_octave: float | None
+    notes: Sequence[str] = field(default_factory=list)
+    commit: str = "unknown"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The content of verdict.json."""
+        return verdict_to_dict(self.verdict, self.arms, self.commit)
+
+
+def analyse(record: StudyRecord, data: StudyData) -> Analysis:
+    """Decides the claim that the plan holds, from the done cells alone.
+
+    Raises:
+        EvidenceError: the cells' predictions do not fit together.
+    """
+    claim = read_claim(record.plan["claim"])
+    pairs = {"information": claim.primary, **claim.secondary}
+    contrasts = {
+        name: compare_arms(data.predictions[a], data.predictions[b], seed=BOOTSTRAP_SEED)
+        for name, (a, b) in pairs.items()
+        if a in data.predictions and b in data.predictions
+    }
+    rising, notes = _rising_arms(data)
+    incomplete = dict.fromkeys(cell.arm for cell in record.cells if cell.state != "done")
+    verdict = decide(
+        claim,
+        contrasts.get("information"),
+        dataset=record.plan["dataset"]["name"],
+        phantom=is_phantom(record),
+        secondary={name: contrasts[name] for name in claim.secondary if name in contrasts},
+        rising_arms=rising,
+        incomplete_arms=tuple(incomplete),
+        size=record.plan["size"],
+    )
+    strata, stratum_notes = _strata(claim, data)
+    arms = [_arm_row(data, arm) for arm in data.arms]
+    native = {row.resolution: row.estimate.aucs for row in arms if row.control == "none"}
+    return Analysis(
+        verdict=verdict,
+        contrasts=contrasts,
+        arms=arms,
+        strata=strata,
+        slope_per_octave=slope_per_octave(native) if native else None,
+        notes=[*notes, *stratum_notes],
+        commit=record.tags.get("commit", "unknown"),
+    )
+
+
+def read_claim(plan: Mapping[str, Any]) -> Claim:
+    """The claim as the plan keeps it: JSON has no tuples."""
+    secondary = {name: (a, b) for name, (a, b) in plan.get("secondary", {}).items()}
+    first, second = plan["primary"]
+    return Claim(**{**plan, "primary": (first, second), "secondary": secondary})
+
+
+def is_phantom(record: StudyRecord) -> bool:
+    """Whether the study's scans were drawn by a program."""
+    return bool(record.plan["dataset"]["phantom"]) or record.tags.get("phantom") == "true"
+
+
+def _arm_row(data: StudyData, arm: str) -> ArmRow:
+    cells = data.cells[data.cells["arm"] == arm]
+    return arm_row(
+        arm,
+        float(cells["resolution"].iloc[0]),
+        str(cells["control"].iloc[0]),
+        data.predictions[arm],
+        seconds=cells["seconds_total"].tolist(),
+        peak_memory_bytes=cells["peak_memory_bytes"].tolist(),
+        seed=BOOTSTRAP_SEED,
+    )
+
+
+def _rising_arms(data: StudyData) -> tuple[tuple[str, ...], list[str]]:
+    rising, notes = [], []
+    for arm in data.arms:
+        curves = {
+            int(str(seed)): list(zip(curve["examples_seen"], curve["validation_auc"], strict=True))
+            for seed, curve in data.curves[data.curves["arm"] == arm].groupby("seed")
+        }
+        judged = judge_convergence(curves) if curves else None
+        if judged is None or judged.rising is None:
+            notes.append(
+                f"Whether {arm} was still rising when its budget ended cannot be told: its "
+                "validation curves have too few points."
+            )
+        elif judged.rising:
+            rising.append(arm)
+    return tuple(rising), notes
+
+
+def _strata(claim: Claim, data: StudyData) -> tuple[dict[str, Sequence[StratumEffect]], list[str]]:
+    a, b = (data.predictions.get(arm, pd.DataFrame()) for arm in claim.primary)
+    strata: dict[str, Sequence[StratumEffect]] = {}
+    notes = []
+    for column, positives_only in STRATA.items():
+        if column not in a or column not in b:
+            continue
+        try:
+            strata[column] = effect_by_stratum(
+                a, b, column, positives_only=positives_only, seed=BOOTSTRAP_SEED
+            )
+        except EvidenceError as error:
+            notes.append(f"No effect by {column}: {error}")
+    return strata, notes

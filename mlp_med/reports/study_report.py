@@ -1,0 +1,217 @@
+"""Writes the report of a study: the page, its figures and verdict.json, from the ledger alone."""
+
+import json
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from mlp_med.errors import LedgerError
+from mlp_med.ledger.read import StudyRecord, load_crops
+from mlp_med.ledger.store import Ledger
+from mlp_med.ledger.write import log_report
+from mlp_med.reports.analysis import Analysis, analyse
+from mlp_med.reports.figures import (
+    draw_auc_by_resolution,
+    draw_cost,
+    draw_curves,
+    draw_forest,
+    to_png,
+    to_svg,
+)
+from mlp_med.reports.formatting import value_range
+from mlp_med.reports.page import CONTRAST_NAMES, STRATUM_NAMES, phantom_mark, render_page
+from mlp_med.reports.study_data import StudyData, load_study_data
+
+PAGE = "index.html"
+VERDICT = "verdict.json"
+FIGURES = ("auc_by_resolution", "contrasts", "strata", "curves", "cost")
+
+
+@dataclass(frozen=True)
+class ReportPaths:
+    """What was written.
+
+    Attributes:
+        page: the self-contained HTML page.
+        verdict: verdict.json.
+        figures: each figure as SVG and PNG.
+        sentence: the verdict, for the terminal.
+    """
+
+    page: Path
+    verdict: Path
+    figures: tuple[Path, ...]
+    sentence: str
+
+
+def write_report(ledger: Ledger, record: StudyRecord, out_dir: Path) -> ReportPaths:
+    """Writes the page, the figures and verdict.json, and keeps them with the study in the ledger.
+
+    Everything is made before anything in `out_dir` is replaced, so that a report that cannot be
+    made leaves the old one as it was.
+
+    Raises:
+        LedgerError: the ledger cannot be read or written, or `out_dir` cannot be written.
+        EvidenceError: the cells' predictions do not fit together.
+    """
+    data = load_study_data(ledger, record)
+    analysis = analyse(record, data)
+    figures = draw_figures(record, data, analysis)
+    svg = {name: to_svg(figure) for name, figure in figures.items()}
+    page = render_page(
+        record,
+        data,
+        analysis,
+        figures=svg,
+        crops=load_crops(ledger, record.run_id),
+        tracking_uri=ledger.tracking_uri,
+    )
+    verdict = json.dumps(analysis.to_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    content = {f"{name}.svg": drawn for name, drawn in svg.items()}
+    content |= {f"{name}.png": to_png(figure) for name, figure in figures.items()}
+    written = list(content)
+    content |= {VERDICT: verdict.encode(), PAGE: page.encode()}
+    _replace_files(out_dir, content)
+    paths = ReportPaths(
+        page=out_dir / PAGE,
+        verdict=out_dir / VERDICT,
+        figures=tuple(out_dir / name for name in written),
+        sentence=analysis.verdict.sentence,
+    )
+    _keep_in_ledger(ledger, record, analysis, paths)
+    return paths
+
+
+def draw_figures(record: StudyRecord, data: StudyData, analysis: Analysis) -> dict[str, Figure]:
+    """The figures by name, without those that there is nothing to show in."""
+    mark = phantom_mark(analysis.verdict.phantom)
+    where = f"{analysis.verdict.dataset}{mark}"
+    unit = record.plan["dataset"]["unit"]
+    margin = analysis.verdict.claim.margin
+    figures: dict[str, Figure] = {}
+    if data.arms:
+        figures["auc_by_resolution"] = draw_auc_by_resolution(
+            _arm_frame(analysis),
+            _seed_frame(analysis),
+            unit=unit,
+            title=f"AUC against resolution, {where}",
+        )
+        figures["cost"] = draw_cost(
+            data.cells, unit=unit, title=f"Time and memory against resolution, {where}"
+        )
+    contrasts = _contrast_frame(analysis)
+    if len(contrasts):
+        figures["contrasts"] = draw_forest(
+            contrasts, margin=margin, title=f"Differences between arms, {where}"
+        )
+    strata = _stratum_frame(analysis)
+    if len(strata):
+        figures["strata"] = draw_forest(
+            strata, margin=margin, title=f"Primary effect by stratum, {where}"
+        )
+    if len(data.curves):
+        figures["curves"] = draw_curves(
+            data.curves, data.arms, title=f"Validation AUC while training, {where}"
+        )
+    return figures
+
+
+def _arm_frame(analysis: Analysis) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "arm": row.arm,
+            "resolution": row.resolution,
+            "control": row.control,
+            "mean_auc": row.estimate.mean_auc,
+            "ci_low": row.estimate.ci_low,
+            "ci_high": row.estimate.ci_high,
+        }
+        for row in analysis.arms
+    ).astype({"ci_low": float, "ci_high": float})
+
+
+def _seed_frame(analysis: Analysis) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "arm": row.arm,
+            "resolution": row.resolution,
+            "control": row.control,
+            "seed": seed,
+            "test_auc": auc,
+        }
+        for row in analysis.arms
+        for seed, auc in zip(row.estimate.seeds, row.estimate.aucs, strict=True)
+    )
+
+
+def _contrast_frame(analysis: Analysis) -> pd.DataFrame:
+    return _effects(
+        {
+            "label": CONTRAST_NAMES.get(name, name),
+            "effect": contrast.effect,
+            "ci_low": contrast.ci_low,
+            "ci_high": contrast.ci_high,
+            "primary": name == "information",
+        }
+        for name, contrast in analysis.contrasts.items()
+    )
+
+
+def _stratum_frame(analysis: Analysis) -> pd.DataFrame:
+    return _effects(
+        {
+            "label": f"{STRATUM_NAMES.get(column, column)}: "
+            + value_range(effect.low, effect.high, ends=effect is effects[-1]),
+            "effect": effect.contrast.effect,
+            "ci_low": effect.contrast.ci_low,
+            "ci_high": effect.contrast.ci_high,
+            "primary": False,
+        }
+        for column, effects in analysis.strata.items()
+        for effect in effects
+        if effect.contrast is not None
+    )
+
+
+def _effects(rows: Iterable[Mapping[str, object]]) -> pd.DataFrame:
+    columns = ["label", "effect", "ci_low", "ci_high", "primary"]
+    frame = pd.DataFrame(list(rows), columns=columns)
+    return frame.astype({"effect": float, "ci_low": float, "ci_high": float})
+
+
+def _replace_files(out_dir: Path, content: Mapping[str, bytes]) -> None:
+    """Writes all files beside their places first, then moves them there, the page last."""
+    try:
+        out_dir.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=out_dir, prefix=".unfinished-") as unfinished:
+            for name, drawn in content.items():
+                (Path(unfinished) / name).write_bytes(drawn)
+            for name in content:
+                (Path(unfinished) / name).replace(out_dir / name)
+        # A figure of the report before that this one has no data for would contradict the page.
+        for name in FIGURES:
+            for stale in {f"{name}.svg", f"{name}.png"} - set(content):
+                (out_dir / stale).unlink(missing_ok=True)
+    except OSError as error:
+        raise LedgerError(
+            f"cannot write the report to {out_dir}: {error}; give a directory that you may write "
+            "to, on a disk that is not full (--out DIR)"
+        ) from error
+
+
+def _keep_in_ledger(
+    ledger: Ledger, record: StudyRecord, analysis: Analysis, paths: ReportPaths
+) -> None:
+    verdict = analysis.verdict
+    metrics: dict[str, float] = {"margin": verdict.claim.margin}
+    if verdict.contrast is not None:
+        ends = {"ci_low": verdict.contrast.ci_low, "ci_high": verdict.contrast.ci_high}
+        metrics |= {"effect": verdict.contrast.effect}
+        metrics |= {name: end for name, end in ends.items() if end is not None}
+    tags = {"verdict": verdict.outcome or "none", "verdict_sentence": verdict.sentence}
+    files = [paths.page, paths.verdict, *paths.figures]
+    log_report(ledger, record.run_id, files, tags=tags, metrics=metrics)
