@@ -1,4 +1,4 @@
-"""One progress bar over a whole study, with the time left; plain lines where there is no terminal."""
+"""One progress bar over a whole study, with the time left; plain lines without a terminal."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -114,6 +114,7 @@ class StudyProgress:
         if isinstance(event, Failed):
             self._num_failed += 1
             reason = event.message.strip().splitlines()[-1]
-            self._console.print(f"failed {label}: {event.kind}: {reason}", style="red", markup=False)
+            line = f"failed {label}: {event.kind}: {reason}"
+            self._console.print(line, style="red", markup=False)
         elif not self._console.is_terminal:
             self._console.print(f"done {label} ({self._ended()}/{len(self._cells)})")

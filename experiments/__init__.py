@@ -1,0 +1,19 @@
+"""One file a study: the question, the claim, the grid."""
+
+from types import ModuleType
+
+from experiments import resolution_matters
+from mlp_med.errors import StudyError
+
+STUDIES: dict[str, ModuleType] = {"resolution_matters": resolution_matters}
+
+
+def find_study(name: str) -> ModuleType:
+    """The experiment file of a study.
+
+    Raises:
+        StudyError: there is no study of this name.
+    """
+    if name not in STUDIES:
+        raise StudyError(f"there is no study {name!r}; there are: {', '.join(STUDIES)}")
+    return STUDIES[name]

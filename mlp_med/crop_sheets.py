@@ -1,0 +1,75 @@
+"""Contact sheets of a source and of a built dataset: what the studies' networks see."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+import tfds_builders
+from mlp_med.pipelines.arrays import load_split
+from mlp_med.pipelines.datasets import DESCRIPTIONS
+from mlp_med.reports.contact_sheet import ContactCase, draw_contact_sheet, save_contact_sheet
+
+
+def draw_source(dataset: str, source: Path, out: Path, *, num_cases: int) -> None:
+    """Draws crops of a source at every resolution, rendered in memory; nothing is built.
+
+    Args:
+        dataset: name of the dataset.
+        source: directory of the release.
+        out: PNG file to write.
+        num_cases: rows.
+
+    Raises:
+        SourceError: the source has problems.
+    """
+    cases = tfds_builders.DATASETS[dataset].preview(source, num_cases)
+    resolutions = {
+        f"{r:g}{DESCRIPTIONS[dataset].unit}": r for r in DESCRIPTIONS[dataset].resolutions
+    }
+    rows = [
+        ContactCase(case.label, {resolutions[name]: crop for name, crop in case.crops.items()})
+        for case in cases
+    ]
+    phantom = tfds_builders.DATASETS[dataset].check(source).phantom
+    _save(dataset, rows, f"{dataset}: {source.name}", phantom, out)
+
+
+def draw_built(
+    dataset: str, data_dir: Path, resolutions: Sequence[float], out: Path, *, num_per_class: int = 3
+) -> None:
+    """Draws test crops of a built dataset, as many of each class, at the resolutions asked for.
+
+    Args:
+        dataset: name of the dataset.
+        data_dir: TFDS's data directory.
+        resolutions: columns.
+        out: PNG file to write.
+        num_per_class: rows of each class; the first ones by id.
+
+    Raises:
+        DatasetError: a resolution is not built.
+    """
+    splits = {r: load_split(dataset, data_dir, r, "test") for r in sorted(set(resolutions))}
+    first = next(iter(splits.values()))
+    chosen = np.concatenate([np.flatnonzero(first.labels == k)[:num_per_class] for k in (1, 0)])
+    names = DESCRIPTIONS[dataset].class_names
+    rows = []
+    for index in chosen:
+        diameter = first.strata.get("diameter_mm", np.zeros(len(first)))[index]
+        caption = names[first.labels[index]] + (f", {diameter:.1f} mm" if diameter else "")
+        rows.append(ContactCase(caption, {r: split.images[index] for r, split in splits.items()}))
+    _save(dataset, rows, f"{dataset}: crops of the test split", first.phantom, out)
+
+
+def _save(dataset: str, rows: list[ContactCase], title: str, phantom: bool, out: Path) -> None:
+    description = DESCRIPTIONS[dataset]
+    figure = draw_contact_sheet(
+        rows,
+        unit=description.unit,
+        field_extent=description.field_extent,
+        title=title,
+        phantom=phantom,
+    )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    save_contact_sheet(figure, out)

@@ -1,0 +1,115 @@
+"""What a study will take and what it can see, before anything trains."""
+
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+
+from mlp_med.errors import StudyError
+from mlp_med.evidence.power import PlanningAssumptions, planned_detectable_effect
+from mlp_med.ledger.read import CellRecord, find_studies, read_study
+from mlp_med.ledger.store import Ledger
+from mlp_med.pipelines.datasets import DESCRIPTIONS
+from mlp_med.studies.cell import Cell
+from mlp_med.studies.study import Study
+
+# Voxels (pixels) of input a second in training, one thread; measured with
+# `mlp-med study run resolution_matters` on two cores with AVX2 and no bfloat16.
+REFERENCE_RATES: Mapping[str, float] = {"residual_small": 4.0e6, "residual": 1.0e6}
+
+
+def forecast(study: Study, ledger: Ledger, *, num_concurrent: int) -> list[str]:
+    """Lines for a person: cells, time, disk, and the smallest effect that can be detected.
+
+    Args:
+        study: the plan.
+        ledger: finished cells in it tell how fast this machine is.
+        num_concurrent: cells that will run at once.
+    """
+    info = study.dataset_info
+    phantom = " (PHANTOM)" if info.phantom else ""
+    arms = Counter(study.arm_of(cell) for cell in study.cells)
+    lines = [f"{study.name}, size {study.size}, on {info.name}{phantom}: {study.claim.statement}"]
+    lines += [f"cells: {len(study.cells)}"]
+    lines += [f"  {arm}: {number} seeds" for arm, number in arms.items()]
+    lines += [_time(study, ledger, num_concurrent), _disk(study), _detectable(study)]
+    return lines
+
+
+def _time(study: Study, ledger: Ledger, num_concurrent: int) -> str:
+    rates = _measured_rates(study, ledger)
+    origin = "as cells in this ledger ran" if rates else "as on the machine of the README"
+    seconds = [_seconds(cell, rates) for cell in study.cells]
+    total = max(sum(seconds) / num_concurrent, max(seconds))
+    return f"time: about {total / 60:.0f} minutes, {num_concurrent} cells at once, {origin}"
+
+
+def _seconds(cell: Cell, rates: Mapping[tuple[str, str, int], float]) -> float:
+    fallback = REFERENCE_RATES.get(cell.model, min(REFERENCE_RATES.values()))
+    rate = rates.get(_kind(cell), fallback * cell.intra_op_threads)
+    return cell.budget_examples * _voxels(cell) / rate
+
+
+def _measured_rates(study: Study, ledger: Ledger) -> dict[tuple[str, str, int], float]:
+    """Voxels a second of finished cells, by model, precision and threads, at the finest grid."""
+    rates: dict[tuple[str, str, int], float] = {}
+    for run_id in find_studies(ledger, study.name, dataset=study.dataset_info.name)[:5]:
+        for record in read_study(ledger, run_id).in_state("done"):
+            cell = _readable_cell(record)
+            if cell is not None and "seconds_total" in record.metrics:
+                rate = cell.budget_examples * _voxels(cell) / record.metrics["seconds_total"]
+                rates[_kind(cell)] = max(rate, rates.get(_kind(cell), 0.0))
+    return rates
+
+
+def _readable_cell(record: CellRecord) -> Cell | None:
+    try:
+        return Cell.from_params(record.params)
+    except StudyError:
+        return None
+
+
+def _kind(cell: Cell) -> tuple[str, str, int]:
+    return cell.model, cell.precision, cell.intra_op_threads
+
+
+def _voxels(cell: Cell) -> float:
+    description = DESCRIPTIONS[cell.dataset]
+    return (description.field_extent / cell.grid) ** description.spatial_dims
+
+
+def _disk(study: Study) -> str:
+    info = study.dataset_info
+    resolutions = {cell.resolution for cell in study.cells}
+    folders = [
+        Path(info.data_dir) / info.name / f"{resolution:g}{info.unit}" for resolution in resolutions
+    ]
+    size = sum(file.stat().st_size for folder in folders for file in folder.rglob("*.tfrecord*"))
+    ledger_size = len(study.cells) * (50e3 + 40 * info.num_cases["test"])
+    return (
+        f"disk: {size / 1e6:.0f} MB of crops at {len(resolutions)} resolutions (built), "
+        f"about {ledger_size / 1e6:.0f} MB in the ledger"
+    )
+
+
+def _detectable(study: Study) -> str:
+    info = study.dataset_info
+    cases, positive = info.num_cases["test"], info.num_positive["test"]
+    patients = info.num_patients["test"] if info.num_patients else None
+    seeds = len({cell.seed for cell in study.cells})
+    effect = planned_detectable_effect(
+        num_patients=patients or cases,
+        num_positive=positive,
+        num_negative=cases - positive,
+        num_seeds=seeds,
+        margin=study.claim.margin,
+    )
+    whom = f"{patients} patients" if patients else "patients unknown"
+    if effect is None:
+        return f"smallest detectable effect: none can be told with {seeds} seed and {whom}"
+    assumed = PlanningAssumptions()
+    return (
+        f"smallest detectable effect: {effect:.3f} in AUC (margin {study.claim.margin:g}, 80 % "
+        f"power; {whom}, {cases} test cases of which {positive} positive, {seeds} seeds; assumed: "
+        f"AUC {assumed.auc:g}, seed SD {assumed.seed_sd:g}, correlation of the arms "
+        f"{assumed.arm_correlation:g})"
+    )

@@ -1,0 +1,89 @@
+"""A study: a claim and a grid of cells, planned before anything trains."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+from mlp_med.evidence.claim import Claim
+from mlp_med.studies.cell import Cell
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """What will be run, and what it will decide.
+
+    Attributes:
+        name: the experiment file's name.
+        size: "smoke", "small" or "full".
+        claim: written before the run.
+        cells: the grid; the order is the order in which they start.
+        arm_names: the name of each cell's arm by the cell's hash.
+        dataset_info: where the crops are and what they were made of.
+        code_digest: digest of the code that decides the numbers; another code, another study.
+        no_verdict_reason: why this size claims no verdict, or None.
+    """
+
+    name: str
+    size: str
+    claim: Claim
+    cells: tuple[Cell, ...]
+    arm_names: Mapping[str, str]
+    dataset_info: "DatasetInfo"
+    code_digest: str
+    no_verdict_reason: str | None = None
+
+    @property
+    def hash(self) -> str:
+        """16 hexadecimal digits; the same for any number of seeds, so that seeds can be added."""
+        arms = sorted(
+            {json.dumps(cell.arm_key().to_params(), sort_keys=True) for cell in self.cells}
+        )
+        parts = [self.name, self.size, self.claim.digest, self.code_digest, *arms]
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+    def arm_of(self, cell: Cell) -> str:
+        """The name of the cell's arm, e.g. "1.25mm"."""
+        return self.arm_names[cell.hash]
+
+    def plan(self) -> dict[str, object]:
+        """What the ledger keeps of the study, as plain values for JSON."""
+        return {
+            "name": self.name,
+            "size": self.size,
+            "claim": asdict(self.claim),
+            "dataset": asdict(self.dataset_info),
+            "code_digest": self.code_digest,
+            "no_verdict_reason": self.no_verdict_reason,
+            "cells": [
+                {"hash": cell.hash, "arm": self.arm_of(cell), "params": cell.to_params()}
+                for cell in self.cells
+            ],
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetInfo:
+    """Where a study's crops lie and what they were made of.
+
+    Attributes:
+        name: name of the TFDS builder.
+        data_dir: TFDS's data directory.
+        source: the directory of scans that the crops were cut from.
+        source_digest: its digest, stored with the crops.
+        phantom: whether the scans were drawn by a program.
+        unit: "mm" or "um", of every resolution.
+        num_cases: crops by split.
+        num_positive: crops of label 1 by split.
+        num_patients: patients by split; None where the source does not tell patients.
+    """
+
+    name: str
+    data_dir: str
+    source: str
+    source_digest: str
+    phantom: bool
+    unit: str
+    num_cases: Mapping[str, int]
+    num_positive: Mapping[str, int]
+    num_patients: Mapping[str, int] | None

@@ -1,0 +1,202 @@
+"""One cell from start to end, in a process of its own."""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+import psutil
+
+from mlp_med.errors import DatasetError
+from mlp_med.ledger.store import open_ledger
+from mlp_med.ledger.write import finish_cell, log_curve
+from mlp_med.models.presets import preset_arguments
+from mlp_med.models.residual import build_model
+from mlp_med.pipelines.arrays import Examples, load_split
+from mlp_med.pipelines.batches import distributed_training_batches, evaluation_batches
+from mlp_med.pipelines.datasets import DESCRIPTIONS, DatasetDescription
+from mlp_med.studies.cell import Cell
+from mlp_med.studies.launcher import Order, Progress
+from mlp_med.training.evaluation import evaluate_logits
+from mlp_med.training.loop import History, fit
+from mlp_med.training.memory import peak_gpu_memory_bytes, peak_memory_bytes, reset_peak_memory
+from mlp_med.training.predict import make_scorer, probabilities
+from mlp_med.training.strategy import make_strategy
+from mlp_med.training.threads import configure_threads
+
+# Imported by the fork server once, so that a cell need not: this module and all that it imports.
+PRELOAD = ["mlp_med.studies.worker", "mlflow", "tensorflow_datasets", "tfds_builders"]
+EVALUATION_BATCH_SIZE = 64
+SendProgress = Callable[[Progress], None]
+
+
+@dataclass(frozen=True)
+class CellResult:
+    """The product of a cell.
+
+    Attributes:
+        predictions: of the test split, one row a case.
+        curve: validation and training curves over examples seen.
+        metrics: what was measured, by the ledger's names.
+    """
+
+    predictions: pd.DataFrame
+    curve: pd.DataFrame
+    metrics: dict[str, float]
+
+
+def train_and_log(order: Order, send: SendProgress) -> None:
+    """Trains the cell and puts its result into the ledger; done is written last."""
+    result = train(order, send)
+    ledger = open_ledger(order.tracking_uri)
+    log_curve(ledger, order.run_id, result.curve)
+    finish_cell(ledger, order.run_id, result.metrics, result.predictions)
+
+
+def train_and_save(order: Order, send: SendProgress, *, path: Path) -> None:
+    """Trains the cell and writes its predictions to `path`; the ledger is left alone."""
+    train(order, send).predictions.to_parquet(path)
+
+
+def train(order: Order, send: SendProgress) -> CellResult:
+    """Trains one cell: validation picks the weights, the test split is read once, at the end.
+
+    Raises:
+        DatasetError: the dataset is not there, or is not the one that the cell was planned on.
+        TrainingError: see `mlp_med.training.loop.fit`.
+    """
+    cell, began = order.cell, order.launched_at
+    configure_threads(cell.intra_op_threads)
+    keras.config.set_dtype_policy(cell.precision)
+    description = DESCRIPTIONS[cell.dataset]
+    training, validation, test = (
+        load_split(cell.dataset, Path(order.data_dir), cell.resolution, split)
+        for split in ("train", "validation", "test")
+    )
+    _require_planned_data(cell, test)
+    peak_before = peak_memory_bytes()
+    reset_peak_memory()
+    base = psutil.Process().memory_info().rss
+    strategy = make_strategy()
+    with strategy.scope():
+        model = build_model(
+            spatial_dims=description.spatial_dims,
+            num_channels=description.num_channels,
+            num_extra_stages=_num_extra_stages(cell, description),
+            norm=cell.norm,
+            seed=cell.seed_for("initialisation"),
+            **preset_arguments(cell.model),
+        )
+    score = make_scorer(model)
+
+    def logits_of(examples: Examples) -> np.ndarray:
+        return score(
+            evaluation_batches(
+                examples,
+                min(EVALUATION_BATCH_SIZE, len(examples)),
+                resolution=cell.resolution,
+                grid=cell.grid,
+                description=description,
+            )
+        )
+
+    batches = distributed_training_batches(
+        strategy,
+        training,
+        global_batch_size=cell.global_batch_size,
+        seed=cell.seed_for("order"),
+        start=0,
+        budget_examples=cell.budget_examples,
+        resolution=cell.resolution,
+        grid=cell.grid,
+        description=description,
+        augment=cell.augment,
+    )
+    seconds_startup = time.time() - began
+    history = fit(
+        model,
+        strategy,
+        batches,
+        lambda: evaluate_logits(logits_of(validation), validation.labels),
+        budget_examples=cell.budget_examples,
+        global_batch_size=cell.global_batch_size,
+        learning_rate=cell.learning_rate,
+        num_evaluations=cell.num_evaluations,
+        on_progress=lambda examples_seen, auc: send(Progress(examples_seen)),
+    )
+    logits = logits_of(test)
+    metrics = {
+        "test_auc": evaluate_logits(logits, test.labels).auc,
+        "num_parameters": float(model.count_params()),
+        "seconds_total": time.time() - began,
+        "seconds_startup": seconds_startup,
+        "base_memory_bytes": float(base),
+        "peak_memory_bytes": float(max(peak_before, peak_memory_bytes())),
+        "peak_memory_above_base_bytes": float(peak_memory_bytes() - base),
+        **_figures(history),
+    }
+    if (gpu := peak_gpu_memory_bytes()) is not None:
+        metrics["peak_gpu_memory_bytes"] = float(gpu)
+    return CellResult(_predictions(cell, test, probabilities(logits)), _curve(history), metrics)
+
+
+def _require_planned_data(cell: Cell, test: Examples) -> None:
+    if test.digest != cell.dataset_digest:
+        raise DatasetError(
+            f"expected {cell.dataset} with digest {cell.dataset_digest}, as the cell was planned, "
+            f"got {test.digest}; the dataset was built again from other scans or with other code"
+        )
+
+
+def _num_extra_stages(cell: Cell, description: DatasetDescription) -> int:
+    """Stages that keep the receptive field in mm when the grid is finer than the coarsest."""
+    if cell.depth == "fixed":
+        return 0
+    return round(math.log2(description.coarsest / cell.grid))
+
+
+def _predictions(cell: Cell, test: Examples, scores: np.ndarray) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "id": test.ids,
+            "patient": test.patients,
+            "seed": np.int64(cell.seed),
+            "label": test.labels,
+            "score": scores,
+            **test.strata,
+        }
+    )
+
+
+def _curve(history: History) -> pd.DataFrame:
+    training = pd.DataFrame(
+        {"examples_seen": point.examples_seen, "train_loss": point.loss}
+        for point in history.training
+    )
+    validation = pd.DataFrame(
+        {
+            "examples_seen": point.examples_seen,
+            "validation_auc": point.auc,
+            "validation_loss": point.loss,
+            "seconds_elapsed": point.seconds_training,
+        }
+        for point in history.validation
+    )
+    return training.merge(validation, on="examples_seen", how="outer").sort_values("examples_seen")
+
+
+def _figures(history: History) -> dict[str, float]:
+    figures = {
+        "seconds_tracing": history.seconds_tracing,
+        "seconds_training": history.seconds_training,
+        "seconds_evaluation": history.seconds_evaluation,
+        "examples_per_second": history.examples_per_second,
+    }
+    if history.best is not None:
+        figures["best_validation_auc"] = history.best.auc
+        figures["best_examples_seen"] = float(history.best.examples_seen)
+    return figures

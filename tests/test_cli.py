@@ -1,0 +1,200 @@
+"""The command line as a user types it: real files, a real SQLite ledger, real processes."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mlp_med.ledger.read import load_predictions, read_study
+from mlp_med.ledger.store import open_ledger
+
+NUM_PATCHES = 120
+NUM_CELLS = 6  # two resolutions and the control, two seeds
+
+
+def mlp_med(*arguments: str, cwd: Path, code: int = 0) -> str:
+    """Runs the command; returns what it printed, standard error included."""
+    command = [sys.executable, "-m", "mlp_med.cli", *arguments]
+    environment = os.environ | {"COLUMNS": "200", "PYTHONPATH": str(Path.cwd())}
+    environment.pop("MLFLOW_TRACKING_URI", None)
+    done = subprocess.run(
+        command,
+        cwd=cwd,
+        env=environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=300,
+    )
+    assert done.returncode == code, done.stdout
+    assert "Traceback" not in done.stdout
+    return done.stdout
+
+
+@pytest.fixture(scope="session")
+def patches(tmp_path_factory) -> Path:
+    """Patches of noise in Kaggle's layout; every other one has a darker centre and is positive."""
+    root = tmp_path_factory.mktemp("source")
+    rng = np.random.default_rng(0)
+    (root / "train").mkdir()
+    lines = ["id,label"]
+    for number in range(NUM_PATCHES):
+        pixels = rng.normal((220, 160, 200), 25, (96, 96, 3))
+        pixels[32:64, 32:64] -= 8 * (number % 2)
+        patch_id = f"{number:040x}"
+        image = Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
+        image.save(root / "train" / f"{patch_id}.tif")
+        lines.append(f"{patch_id},{number % 2}")
+    (root / "train_labels.csv").write_text("\n".join(lines) + "\n")
+    return root
+
+
+STUDY = ["resolution_matters", "--dataset", "metastasis_patches", "--size", "smoke"]
+
+
+def predictions_of(directory: Path) -> dict[str, bytes]:
+    """Scores of every done cell by its hash, in the order of the ids."""
+    ledger = open_ledger(f"sqlite:///{directory}/runs/mlflow.db")
+    record = read_study(ledger, name="resolution_matters")
+    return {
+        cell.hash: load_predictions(ledger, cell.run_id).sort_values("id")["score"].values.tobytes()
+        for cell in record.in_state("done")
+    }
+
+
+@pytest.fixture(scope="session")
+def finished(patches, tmp_path_factory) -> Path:
+    """A directory in which the smoke study ran to its end."""
+    directory = tmp_path_factory.mktemp("finished")
+    printed = mlp_med("study", "run", *STUDY, "--source", str(patches), cwd=directory)
+    assert f"{NUM_CELLS} of {NUM_CELLS} cells are done" in printed
+    return directory
+
+
+def test_a_study_that_is_done_is_not_run_again(finished):
+    before = predictions_of(finished)
+    printed = mlp_med("study", "run", *STUDY, cwd=finished)
+    assert f"0 cells to run, {NUM_CELLS} done before" in printed
+    assert predictions_of(finished) == before
+
+
+def test_status_lists_every_arm_with_its_runs(finished):
+    printed = mlp_med("study", "status", "resolution_matters", cwd=finished)
+    assert "7.76um upsampled to 1.94um" in printed
+    runs = read_study(
+        open_ledger(f"sqlite:///{finished}/runs/mlflow.db"), name="resolution_matters"
+    ).in_state("done")
+    assert all(run.run_id in printed.replace("\n", "") or run.run_id[:8] in printed for run in runs)
+
+
+def test_the_report_claims_nothing_at_the_smoke_size(finished):
+    printed = mlp_med("report", "resolution_matters", "--out", "page", cwd=finished)
+    verdict = json.loads((finished / "page/verdict.json").read_text())
+    assert verdict["verdict"] is None
+    assert verdict["n_patients"] is None
+    assert verdict["exploratory"] is True
+    assert verdict["controls"] == "not run"
+    assert len(verdict["arms"]) == 3
+    assert "no verdict" in printed
+    page = (finished / "page/index.html").read_text()
+    assert page.index("no verdict") < page.index("<svg")
+
+
+def test_a_rerun_from_the_ledger_alone_is_bit_identical(finished):
+    ledger = open_ledger(f"sqlite:///{finished}/runs/mlflow.db")
+    cell = read_study(ledger, name="resolution_matters").in_state("done")[0]
+    assert "identical bit for bit" in mlp_med("rerun", cell.run_id, cwd=finished)
+
+
+def test_a_rerun_of_what_is_not_a_done_cell_is_refused(finished):
+    ledger = open_ledger(f"sqlite:///{finished}/runs/mlflow.db")
+    study = read_study(ledger, name="resolution_matters")
+    assert "expected the run of a cell" in mlp_med("rerun", study.run_id, cwd=finished, code=2)
+    mlp_med("rerun", "no-such-run", cwd=finished, code=2)
+
+
+def test_a_study_killed_in_the_middle_goes_on_and_ends_as_if_it_had_not_been(
+    patches, finished, tmp_path
+):
+    command = [
+        sys.executable,
+        "-m",
+        "mlp_med.cli",
+        "study",
+        "run",
+        *STUDY,
+        "--source",
+        str(patches),
+    ]
+    environment = os.environ | {"PYTHONPATH": str(Path.cwd())}
+    study = subprocess.Popen(
+        command, cwd=tmp_path, env=environment, text=True, stdout=subprocess.PIPE
+    )
+    done_before = 0
+    for line in study.stdout:
+        done_before += line.startswith("done ")
+        if done_before == 2:
+            break
+    study.send_signal(signal.SIGKILL)
+    study.wait()
+    kept = predictions_of(tmp_path)
+    assert len(kept) >= 2
+    printed = mlp_med("study", "run", *STUDY, "--source", str(patches), cwd=tmp_path)
+    to_run = int(re.search(r"(\d+) cells to run", printed)[1])
+    assert to_run == NUM_CELLS - len(kept) < NUM_CELLS - 1
+    assert predictions_of(tmp_path) == predictions_of(finished)
+
+
+def test_two_processes_never_run_one_study_at_once(patches, finished, tmp_path):
+    import fcntl
+
+    (lock_path,) = (finished / "runs").glob("study-*.lock")
+    with lock_path.open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        printed = mlp_med("study", "run", *STUDY, cwd=finished, code=2)
+    assert "another process runs resolution_matters" in printed
+
+
+def test_plan_tells_cells_time_disk_and_the_smallest_effect(finished):
+    printed = mlp_med("study", "plan", *STUDY, cwd=finished)
+    for word in ("cells: 6", "time: about", "disk:", "smallest detectable effect"):
+        assert word in printed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["study", "run", "no_such_study"], "there is no study 'no_such_study'"),
+        (["study", "run", "resolution_matters", "--size", "huge"], "has no size 'huge'"),
+        (["study", "run", "resolution_matters"], "is not built"),
+        (["study", "status", "resolution_matters"], "no study"),
+        (["report", "resolution_matters", "--out", "page"], "no study"),
+        (["data", "check", "no_such_dataset", "--source", "."], "there is no dataset"),
+        (["data", "build", "luna16", "--source", "absent"], "absent"),
+        (["study", "list", "--nonsense"], "No such option"),
+    ],
+)
+def test_a_users_mistake_is_one_clear_message(arguments, message, tmp_path):
+    printed = mlp_med(*arguments, cwd=tmp_path, code=2)
+    assert message in printed
+
+
+def test_a_ledger_that_cannot_be_written_stops_the_study_before_it_starts(patches, tmp_path):
+    (tmp_path / "runs").write_text("a file where a directory should be")
+    printed = mlp_med("study", "run", *STUDY, "--source", str(patches), cwd=tmp_path, code=2)
+    assert "ledger" in printed
+
+
+def test_help_names_every_verb_without_importing_tensorflow_or_mlflow(tmp_path):
+    printed = mlp_med("--help", cwd=tmp_path)
+    assert all(verb in printed for verb in ("phantom", "data", "study", "report", "rerun", "ui"))
+    heavy = "import sys, mlp_med.cli; print({'tensorflow', 'mlflow', 'keras'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", heavy], text=True, capture_output=True, check=True)
+    assert done.stdout.strip() == "set()"
