@@ -34,7 +34,6 @@ class Size:
         resolutions: mm a voxel (µm a pixel), finest first. The claim compares `primary`.
         primary: the finest and the coarsest resolution that the claim speaks of.
         model: preset of `mlp_med.models.presets`.
-        learning_rates: by arm where one differs from `learning_rate`.
         num_seeds: seeds an arm.
         no_verdict_reason: why this size claims nothing, or None.
     """
@@ -59,7 +58,7 @@ SIZES: Mapping[str, Mapping[str, Size]] = {
             model="residual_small",
             global_batch_size=16,
             learning_rate=3e-3,
-            budget_examples=1_600,
+            budget_examples=640,
             num_evaluations=2,
             num_seeds=2,
             no_verdict_reason="the smoke size trains too little to claim anything",
@@ -68,9 +67,9 @@ SIZES: Mapping[str, Mapping[str, Size]] = {
             resolutions=(1.25, 2.5, 5.0),
             primary=(1.25, 5.0),
             model="residual_small",
-            global_batch_size=32,
-            learning_rate=3e-3,
-            budget_examples=19_200,
+            global_batch_size=16,
+            learning_rate=4e-3,
+            budget_examples=16_000,
             num_evaluations=8,
             num_seeds=5,
         ),
@@ -93,7 +92,7 @@ SIZES: Mapping[str, Mapping[str, Size]] = {
             model="residual_small",
             global_batch_size=32,
             learning_rate=3e-3,
-            budget_examples=1_600,
+            budget_examples=640,
             num_evaluations=2,
             num_seeds=2,
             no_verdict_reason="the smoke size trains too little to claim anything",

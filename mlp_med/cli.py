@@ -1,7 +1,9 @@
 """The command line, `mlp-med`. Heavy imports wait inside the commands, so that --help is quick."""
 
+import logging
 import os
 import sys
+import tempfile
 from pathlib import Path
 from typing import Annotated
 
@@ -176,6 +178,7 @@ def study_run(
     except KeyboardInterrupt:
         console.print("stopped; the same command goes on from the cells that are done")
         raise typer.Exit(130) from None
+    _log_crops(ledger, record.run_id, study)
     failed = record.in_state("failed")
     console.print(f"{len(record.in_state('done'))} of {len(study.cells)} cells are done")
     if failed:
@@ -313,6 +316,19 @@ def _plan(  # type: ignore[no-untyped-def]
     )
 
 
+def _log_crops(ledger, study_run_id: str, study) -> None:  # type: ignore[no-untyped-def]
+    """The report shows what the networks saw, from the ledger alone."""
+    from mlp_med.crop_sheets import draw_built
+    from mlp_med.ledger.write import log_crops
+
+    info = study.dataset_info
+    with tempfile.TemporaryDirectory() as directory:
+        sheet = Path(directory) / "crops.png"
+        resolutions = [cell.resolution for cell in study.cells]
+        draw_built(info.name, Path(info.data_dir), resolutions, sheet)
+        log_crops(ledger, study_run_id, sheet.read_bytes())
+
+
 def _num_concurrent(study) -> int:  # type: ignore[no-untyped-def]
     from mlp_med.training.threads import available_cores
 
@@ -322,7 +338,7 @@ def _num_concurrent(study) -> int:  # type: ignore[no-untyped-def]
 def _quiet_tensorflow() -> None:
     """TensorFlow's start-up notices are not news to the user of a command."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+    logging.getLogger("absl").setLevel(logging.ERROR)
 
 
 def main() -> None:

@@ -5,7 +5,7 @@ The command line prints these without a traceback. Anything else that is raised 
 
 
 class MlpMedError(Exception):
-    """A problem that the user can mend; the message says what was expected, what came, and where."""
+    """A problem that the user can mend; it says what was expected, what came, and where."""
 
 
 class ImageError(MlpMedError):

@@ -80,7 +80,7 @@ def decide(
     With the two-sided 95 % interval of the effect and the margin m: supported if its low end > m;
     refuted if its high end < m (further equivalent if the low end > −m, reversed if the high end
     < −m); else inconclusive. There is no verdict of a smoke run, nor while an arm of the primary
-    contrast lacks seeds or is still rising, nor without an interval.
+    contrast lacks seeds, nor without an interval, nor where more training could overturn it.
 
     Args:
         claim: what was claimed.
@@ -94,7 +94,9 @@ def decide(
         size: of the study; "smoke" claims nothing.
     """
     secondary = dict(secondary or {})
-    reason = _why_no_verdict(claim, contrast, rising_arms, incomplete_arms, size)
+    reason = _why_no_verdict(claim, contrast, incomplete_arms, size)
+    if not reason and contrast is not None:
+        reason = _could_be_overturned(claim, _outcome(contrast, claim.margin), rising_arms)
     outcome: Outcome | None = None
     equivalent = reversed_ = False
     if not reason and contrast is not None:
@@ -173,7 +175,6 @@ def _outcome(contrast: Contrast, margin: float) -> Outcome:
 def _why_no_verdict(
     claim: Claim,
     contrast: Contrast | None,
-    rising_arms: Sequence[str],
     incomplete_arms: Sequence[str],
     size: str,
 ) -> str:
@@ -189,10 +190,17 @@ def _why_no_verdict(
         return "with one seed it is unknown how much seeds vary; train at least two an arm"
     if contrast.ci_low is None:
         return "no AUC varies over patients or seeds; use a harder or larger test split"
-    still_rising = [arm for arm in claim.primary if arm in rising_arms]
-    if still_rising:
-        return f"{_listed(still_rising)} still rising when the budget ended; train longer"
     return ""
+
+
+def _could_be_overturned(claim: Claim, outcome: Outcome, rising_arms: Sequence[str]) -> str:
+    """Why more training could turn the outcome: the arm that lost was still rising; else empty."""
+    loser = {"supported": claim.primary[1], "refuted": claim.primary[0]}.get(outcome)
+    if loser not in rising_arms:
+        return ""
+    return (
+        f"it would be {outcome}, but {loser} was still rising when the budget ended; train longer"
+    )
 
 
 def _listed(arms: Sequence[str]) -> str:

@@ -42,25 +42,27 @@ def _filter_gradient(
     """Gradient [depth taps, height taps, width taps, in, out] of a stride-1 convolution."""
     depth_taps = kernel_shape[0]
     depth = tf.shape(inputs)[1]
-    below = (depth_taps - 1) // 2
-    padded = tf.pad(inputs, [[0, 0], [below, depth_taps - 1 - below], *[[0, 0]] * 3])
-    flat_upstream = _fold_depth(upstream)
-    return tf.stack(
-        [
+    by_tap = []
+    for tap in range(depth_taps):
+        # This tap takes output plane d from input plane d + offset; beyond the grid it saw zeros.
+        offset = tap - (depth_taps - 1) // 2
+        ahead, behind = max(offset, 0), max(-offset, 0)
+        by_tap.append(
             tf.raw_ops.Conv2DBackpropFilter(
-                input=_fold_depth(padded[:, tap : tap + depth]),
+                input=_planes(inputs, ahead, depth - behind),
                 filter_sizes=kernel_shape[1:],
-                out_backprop=flat_upstream,
+                out_backprop=_planes(upstream, behind, depth - ahead),
                 strides=[1] * 4,
                 padding="SAME",
             )
-            for tap in range(depth_taps)
-        ]
-    )
+        )
+    return tf.stack(by_tap)
 
 
-def _fold_depth(volume: tf.Tensor) -> tf.Tensor:
-    return tf.reshape(volume, tf.concat([[-1], tf.shape(volume)[2:]], 0))
+def _planes(volume: tf.Tensor, start: int, stop: tf.Tensor) -> tf.Tensor:
+    """Planes start … stop - 1 of every example, as a batch of 2D images; none if start ≥ stop."""
+    planes = volume[:, start : tf.maximum(stop, 0)]
+    return tf.reshape(planes, tf.concat([[-1], tf.shape(volume)[2:]], 0))
 
 
 class SpaceToDepth(keras.layers.Layer):

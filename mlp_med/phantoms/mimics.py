@@ -86,7 +86,7 @@ def _arm(
     if core is not None:
         fade = np.clip((along - thick_length) / taper_length, 0, 1)
         radii = np.maximum(radii, core + (radii - core) * fade)
-    return tubes_along(points, radii)
+    return tubes_along(points, radii * rng.uniform(0.9, 1.1, POINTS_PER_ARM))
 
 
 def _pleural_ridge(rng: np.random.Generator, site: Site) -> Tubes:

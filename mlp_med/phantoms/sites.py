@@ -63,10 +63,11 @@ def draw_sites(
     sites: list[Site] = []
     for diameter in np.sort(draw_diameters(rng, num_sites))[::-1]:
         pleural = rng.uniform() < PLEURAL_SHARE
-        centre = None
         for attempt in rng.integers(len(points), size=60):
             centre = _settle(rng, chest, points[attempt], depth[attempt], diameter, pleural)
-            if centre is not None and _is_free(centre, diameter, sites, trunks, trunk_radii):
+            if centre is None or np.any(centre < low) or np.any(centre > high):
+                continue
+            if _is_free(centre, diameter, sites, trunks, trunk_radii):
                 sites.append(_furnish(rng, chest, centre, float(diameter), pleural))
                 break
     return [sites[index] for index in rng.permutation(len(sites))]

@@ -147,7 +147,7 @@ def draw_curves(curves: pd.DataFrame, arms: Sequence[str], *, title: str) -> Fig
         axes[0].xaxis.set_major_formatter(FuncFormatter(_thousands))
         axes[0].xaxis.set_major_locator(MaxNLocator(4))
         axes[1].set(xlabel="seconds of training")
-        figure.legend(*axes[1].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+        figure.legend(*axes[1].get_legend_handles_labels(), loc="outside lower center", ncols=4)
         figure.suptitle(title, x=0.01, ha="left", fontsize=10, fontweight="bold")
     return figure
 

@@ -29,7 +29,12 @@ from mlp_med.training.strategy import make_strategy
 from mlp_med.training.threads import configure_threads
 
 # Imported by the fork server once, so that a cell need not: this module and all that it imports.
-PRELOAD = ["mlp_med.studies.worker", "mlflow", "tensorflow_datasets", "tfds_builders"]
+PRELOAD = [
+    "mlp_med.studies.worker",
+    "mlflow.store.tracking.sqlalchemy_store",
+    "tensorflow_datasets",
+    "tfds_builders",
+]
 EVALUATION_BATCH_SIZE = 64
 SendProgress = Callable[[Progress], None]
 

@@ -16,6 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from mlp_med.errors import TrainingError
+from mlp_med.training.allocator import keep_freed_memory
 from mlp_med.training.evaluation import Evaluation
 from mlp_med.training.step import compile_training_steps
 
@@ -127,6 +128,7 @@ def fit(
         raise ValueError(f"expected at least one step a call, got {steps_per_call}")
     history = History()
     iterator = iter(training_batches)
+    keep_freed_memory()  # after the iterator, which sets the contrary
     began = time.perf_counter()
     run_steps = compile_training_steps(
         model,

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
+from mlp_med.training.adam import Adam
 from mlp_med.training.schedule import WarmupCosine
 
 Batch = tuple[tf.Tensor, tf.Tensor, tf.Tensor]
@@ -27,15 +28,10 @@ def compile_training_steps(
     The steps run in a loop inside the graph: between them Python does nothing and nothing is
     copied off the device.
     """
-    with strategy.scope():
-        optimizer = keras.optimizers.AdamW(
-            WarmupCosine(learning_rate, num_steps, warmup_fraction), weight_decay=weight_decay
-        )
-        optimizer.exclude_from_weight_decay(
-            var_names=[v.name for v in model.trainable_variables if len(v.shape) < 2]
-        )
-        optimizer.build(model.trainable_variables)
     variables = [variable.value for variable in model.trainable_variables]
+    with strategy.scope():
+        schedule = WarmupCosine(learning_rate, num_steps, warmup_fraction)
+        optimizer = Adam(variables, schedule, weight_decay)
 
     def gradients(batch: Batch) -> tuple[tf.Tensor, list[tf.Tensor]]:
         """This replica's part of the global mean loss, and its gradients."""
@@ -83,7 +79,7 @@ def _accumulating_step(
     iterator: tf.distribute.DistributedIterator | tf.data.Iterator,
     variables: list[tf.Variable],
     gradients: Callable[[Batch], tuple[tf.Tensor, list[tf.Tensor]]],
-    optimizer: keras.optimizers.Optimizer,
+    optimizer: Adam,
     accumulation_steps: int,
 ) -> Callable[[], tf.Tensor]:
     """An optimiser step whose gradients are summed over micro-batches, one after the other."""

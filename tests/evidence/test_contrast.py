@@ -27,6 +27,8 @@ def test_every_number_of_a_contrast(arms):
     assert contrast.num_cases == arms[0]["id"].nunique()
     assert contrast.num_seeds == (5, 5)
     assert not contrast.exploratory
+    with_label = arms[0].groupby("label")["patient"].nunique()
+    assert contrast.patient_degrees_of_freedom == with_label.min() - 1
     assert contrast.cross_check_method == "Obuchowski 1997"
     assert contrast.cross_check_standard_error == pytest.approx(contrast.standard_error, rel=0.1)
     truncated = contrast.case_variance + contrast.seed_variance

@@ -88,3 +88,9 @@ def test_too_few_patients_of_a_class_are_refused():
     table = small_arm().assign(patient=["p", "p", "q", "p"] * 2)
     with pytest.raises(EvidenceError, match="1 patients have a positive"):
         compare_arms(table, table, seed=0)
+
+
+def test_patients_known_in_one_arm_only_are_refused():
+    own = small_arm().assign(patient=["p", "q", "r", "s"] * 2)
+    with pytest.raises(EvidenceError, match="one patient in arm a"):
+        compare_arms(own, own.assign(patient=""), seed=0)

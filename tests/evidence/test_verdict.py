@@ -130,7 +130,8 @@ def test_an_inconclusive_verdict_says_what_would_decide_it():
     [
         ({"size": "smoke"}, "smoke"),
         ({"incomplete_arms": [UPSAMPLED]}, "lacks seeds"),
-        ({"rising_arms": [FINE]}, "still rising"),
+        ({"rising_arms": [UPSAMPLED]}, "it would be supported, but 5mm upsampled"),
+        ({"low": -0.02, "high": 0.0, "rising_arms": [FINE]}, "it would be refuted, but"),
         ({"seeds": (1, 5), "low": None, "high": None}, "one seed"),
         ({"low": None, "high": None}, "no AUC varies"),
     ],
@@ -152,6 +153,12 @@ def test_without_a_contrast_there_is_no_verdict():
     assert found.provisional
     assert "no predictions" in found.sentence
     assert verdict_to_dict(found, [], "c0ffee")["effect"] is None
+
+
+def test_a_winner_that_still_rises_is_named_but_withholds_nothing():
+    found = verdict(0.02, 0.04, rising_arms=[FINE])
+    assert found.outcome == "supported"
+    assert f"still rising at the end of the budget: {FINE};" in found.sentence
 
 
 def test_an_arm_outside_the_primary_contrast_is_named_but_withholds_nothing():

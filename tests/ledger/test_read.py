@@ -123,7 +123,7 @@ def test_what_is_not_there_is_said(ledger, study):
     cell = start(ledger, study)
     with pytest.raises(LedgerError, match="mlp-med study run nothing"):
         read_study(ledger, name="nothing")
-    with pytest.raises(LedgerError, match="no study .resolution, full"):
+    with pytest.raises(LedgerError, match=r"no study \(resolution, full\)"):
         read_study(ledger, name="resolution", size="full")
     with pytest.raises(LedgerError, match="got neither"):
         read_study(ledger)

@@ -148,7 +148,11 @@ def test_a_server_that_is_not_mlflow_is_refused(tmp_path):
 
 def test_the_lock_file_is_beside_the_database(ledger):
     assert ledger.lock_path == Path(ledger.tracking_uri.removeprefix("sqlite:///") + ".lock")
+    probe = (
+        "import fcntl, sys; fcntl.flock(open(sys.argv[1]), fcntl.LOCK_EX | fcntl.LOCK_NB)",
+        str(ledger.lock_path),
+    )
     with ledger.locked():
-        probe = f"import fcntl; fcntl.flock(open({str(ledger.lock_path)!r}), fcntl.LOCK_EX | fcntl.LOCK_NB)"
-        assert subprocess.run([sys.executable, "-c", probe], stderr=subprocess.DEVNULL).returncode
-    subprocess.run([sys.executable, "-c", probe], check=True)
+        locked = subprocess.run([sys.executable, "-c", *probe], stderr=subprocess.DEVNULL)
+    assert locked.returncode != 0
+    subprocess.run([sys.executable, "-c", *probe], check=True)

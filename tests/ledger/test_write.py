@@ -120,8 +120,8 @@ def test_a_metric_that_is_not_finite_is_refused(ledger, study):
     run_id = start(ledger, study)
     with pytest.raises(LedgerError, match="finite metrics"):
         write.finish_cell(ledger, run_id, {"test_auc": float("nan")}, predictions())
+    curve = pd.DataFrame({"examples_seen": [1], "train_loss": [np.inf]})
     with pytest.raises(LedgerError, match="infinity"):
-        curve = pd.DataFrame({"examples_seen": [1], "train_loss": [np.inf]})
         write.log_curve(ledger, run_id, curve)
     assert read_cell(ledger, run_id).state == "running"
 

@@ -1,11 +1,12 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlp_med.pipelines.order import example_indices, random_words
 
 
+@settings(deadline=None)
 @given(
     num_examples=st.integers(1, 40),
     seed=st.integers(0, 2**31 - 1),
@@ -19,6 +20,7 @@ def test_any_stretch_equals_the_same_stretch_of_the_whole(num_examples, seed, st
     assert part.dtype == np.int64
 
 
+@settings(deadline=None)
 @given(num_examples=st.integers(1, 60), seed=st.integers(0, 2**31 - 1))
 def test_each_epoch_is_a_permutation(num_examples, seed):
     order = example_indices(num_examples, seed=seed, start=0, count=3 * num_examples)

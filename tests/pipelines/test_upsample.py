@@ -1,12 +1,13 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlp_med.pipelines.upsample import upsample, upsampling_matrix
 
 
+@settings(deadline=None)
 @given(size=st.integers(1, 12), factor=st.integers(1, 8))
 def test_constants_and_the_mean_are_kept(size, factor):
     matrix = upsampling_matrix(size, size * factor)

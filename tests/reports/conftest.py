@@ -1,0 +1,68 @@
+import shutil
+from dataclasses import asdict
+
+import pytest
+
+from mlp_med.evidence.claim import AS_USED, COMPUTE, Claim
+from mlp_med.ledger import write
+from mlp_med.ledger.read import read_study
+from mlp_med.ledger.store import open_ledger
+from mlp_med.reports.study_report import write_report
+from tests.reports.synthetic import write_study
+
+CLAIM = Claim(
+    question="Does finer resolution raise the test AUC, or only the finer grid?",
+    statement="the test AUC at 1.25 mm exceeds that at 5 mm upsampled to the same grid",
+    margin=0.01,
+    primary=("1.25mm", "5mm upsampled to 1.25mm"),
+    secondary={
+        COMPUTE: ("5mm upsampled to 1.25mm", "5mm"),
+        AS_USED: ("1.25mm", "5mm"),
+    },
+)
+
+
+@pytest.fixture(scope="session")
+def blank_database(tmp_path_factory):
+    """MLflow takes seconds to make its tables: they are made once, and copied for each study."""
+    database = tmp_path_factory.mktemp("blank") / "mlflow.db"
+    open_ledger(f"sqlite:///{database}")
+    return database
+
+
+@pytest.fixture(scope="session")
+def make_study(blank_database, tmp_path_factory):
+    """A function that writes a study into a ledger of its own: (ledger, record)."""
+
+    def make(**options):
+        directory = tmp_path_factory.mktemp("ledger")
+        shutil.copy(blank_database, directory / "mlflow.db")
+        ledger = open_ledger(f"sqlite:///{directory}/mlflow.db")
+        run_id = write_study(ledger, asdict(CLAIM), **{"num_seeds": 3, **options})
+        return ledger, read_study(ledger, run_id)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def study(make_study):
+    """Four arms of three seeds, one cell failed and one still running; for reading only."""
+    return make_study(failed=(("5mm", 1),), running=(("2.5mm", 2),))
+
+
+@pytest.fixture(scope="session")
+def report(study, tmp_path_factory):
+    """The report of `study`; for reading only."""
+    return write_report(*study, tmp_path_factory.mktemp("report"))
+
+
+@pytest.fixture(scope="session")
+def patches_report(make_study, tmp_path_factory):
+    """The report of real patches whose patients nobody knows, half of them by older code."""
+    ledger, record = make_study(phantom=False, patients_known=False)
+    write.log_crops(ledger, record.run_id, b"\x89PNG crops")
+    for number, cell in enumerate(record.in_state("done")):
+        ledger.client.set_tag(cell.run_id, "mlp_med.code_digest", "new" if number % 2 else "old")
+    return write_report(
+        ledger, read_study(ledger, record.run_id), tmp_path_factory.mktemp("patches")
+    )

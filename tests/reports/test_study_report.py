@@ -1,0 +1,219 @@
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from mlp_med.errors import LedgerError
+from mlp_med.ledger import names, write
+from mlp_med.ledger.read import read_study
+from mlp_med.reports import study_report
+from mlp_med.reports.analysis import analyse
+from mlp_med.reports.study_data import load_study_data
+from mlp_med.reports.study_report import draw_figures, write_report
+from tests.reports.reading import Page
+from tests.reports.synthetic import ARMS, BUDGET, finish, predictions_of
+
+
+def contents(directory):
+    return {path.name: path.read_bytes() for path in directory.iterdir()}
+
+
+def test_the_page_stands_alone(report):
+    page = Page(report.page.read_text())
+    assert not {tag for tag, _ in page.elements} & {"script", "link", "iframe", "object"}
+    sources = [attributes["src"] for tag, attributes in page.elements if tag == "img"]
+    assert len(sources) == 5
+    assert all(source.startswith("data:image/svg+xml;base64,") for source in sources)
+    assert "url(" not in page.html
+
+
+def test_the_verdict_comes_first(report):
+    text = Page(report.page.read_text()).text
+    place = text.index(report.sentence)
+    assert place < text.index("AUC against resolution")
+    assert "controls not run" in report.sentence
+    assert "provisional" in report.sentence
+    assert "incomplete: 5mm, 2.5mm" in report.sentence
+
+
+def test_every_title_of_a_phantom_study_says_so(study, report):
+    page = Page(report.page.read_text())
+    about_results = [
+        h for h in page.headings if h not in ("Not done", "Provenance", "How to rerun")
+    ]
+    assert len(about_results) == 7
+    for title in [*about_results, *page.tables]:
+        assert title.endswith("phantom"), title
+    ledger, record = study
+    data = load_study_data(ledger, record)
+    figures = draw_figures(record, data, analyse(record, data))
+    assert set(figures) == set(study_report.FIGURES)
+    for figure in figures.values():
+        assert figure.get_suptitle().endswith("phantom")
+
+
+def test_a_study_of_real_scans_does_not_speak_of_phantoms(patches_report):
+    page = Page(patches_report.page.read_text())
+    assert "phantom" not in page.text.lower()
+    assert not any(title.endswith("phantom") for title in [*page.headings, *page.tables])
+    assert json.loads(patches_report.verdict.read_text())["phantom"] is False
+
+
+def test_what_is_not_done_is_listed_and_enters_no_table(study, report):
+    page = Page(report.page.read_text())
+    assert page.table("Cells without a result") == [
+        ["5mm", "1", "failed", "non_finite_loss", "loss became NaN at step 310"],
+        ["2.5mm", "2", "running", "", ""],
+    ]
+    ledger, record = study
+    data = load_study_data(ledger, record)
+    shown = set(zip(data.cells["arm"], data.cells["seed"], strict=True))
+    assert len(shown) == 10
+    assert not shown & {("5mm", 1), ("2.5mm", 2)}
+    for arm, predictions in data.predictions.items():
+        assert {(arm, seed) for seed in predictions["seed"]} == {c for c in shown if c[0] == arm}
+    curves = set(zip(data.curves["arm"], data.curves["seed"], strict=True))
+    assert curves == shown
+
+
+def counted(ledger, record):
+    """The seeds that count, by arm."""
+    analysis = analyse(record, load_study_data(ledger, record))
+    return {row.arm: row.num_seeds for row in analysis.arms}
+
+
+@pytest.mark.parametrize("state", ["running", "failed"])
+def test_a_cell_killed_just_before_done_enters_no_table(make_study, state):
+    ledger, record = make_study(failed=(), running=())
+    # Its predictions and figures are all there; only the last word is missing.
+    (victim,) = [c for c in record.cells if (c.arm, c.params["seed"]) == ("5mm", 0)]
+    ledger.client.set_tag(victim.run_id, names.STATE, state)
+    after = counted(ledger, read_study(ledger, record.run_id))
+    assert after == {arm: 3 - (arm == "5mm") for arm in ARMS}
+
+
+def test_a_cell_that_ran_twice_counts_once(make_study):
+    ledger, record = make_study(failed=(), running=())
+    cell = record.cells[0]
+    dataset = write.DatasetInput("luna16/1.25mm", "d", "/data")
+    run_id = write.start_cell(ledger, record.run_id, cell.params, cell.hash, cell.arm, {}, dataset)
+    finish(ledger, run_id, cell.arm, 0, predictions_of(cell.arm, 0))
+    assert counted(ledger, read_study(ledger, record.run_id)) == dict.fromkeys(ARMS, 3)
+
+
+def test_hostile_words_are_shown_and_not_obeyed(make_study, tmp_path):
+    evil = "<script>alert(1)</script>"
+    name = '"><img src=x onerror=alert(1)> $\\frac{$ {{ 7 * 7 }}'
+    written = write_report(*make_study(message=evil, dataset=name, failed=(("5mm", 1),)), tmp_path)
+    page = Page(written.page.read_text())
+    assert "script" not in {tag for tag, _ in page.elements}
+    assert not [attributes for _, attributes in page.elements if "onerror" in attributes]
+    assert all(
+        attributes["src"].startswith("data:") for tag, attributes in page.elements if tag == "img"
+    )
+    assert page.table("Cells without a result")[0][-1] == evil
+    assert name in page.text
+    assert json.loads(written.verdict.read_text())["dataset"] == name
+    for figure in written.figures:
+        assert b"<script" not in figure.read_bytes()
+
+
+def test_a_report_that_fails_leaves_the_old_one(study, report, tmp_path, monkeypatch):
+    shutil.copytree(report.page.parent, tmp_path, dirs_exist_ok=True)
+    before = contents(tmp_path)
+    original = Path.write_bytes
+
+    def full_disk(path, content):
+        if path.name == "index.html":
+            raise OSError(28, "No space left on device")
+        return original(path, content)
+
+    monkeypatch.setattr(Path, "write_bytes", full_disk)
+    monkeypatch.setattr(study_report, "to_svg", lambda figure: b"<svg>another</svg>")
+    with pytest.raises(LedgerError, match="No space left"):
+        write_report(*study, tmp_path)
+    assert contents(tmp_path) == before
+
+
+def test_an_out_directory_that_is_a_file_is_refused(study, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(LedgerError, match="--out DIR"):
+        write_report(*study, tmp_path / "file")
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_the_same_ledger_gives_the_same_files(study, report, tmp_path):
+    again = write_report(*study, tmp_path)
+    assert contents(again.page.parent) == contents(report.page.parent)
+
+
+def test_a_figure_of_the_report_before_does_not_stay_beside_a_page_without_it(make_study, tmp_path):
+    nothing_done = [(arm, 0) for arm in ARMS]
+    (tmp_path / "strata.svg").write_text("old")
+    (tmp_path / "notes.svg").write_text("the user's own")
+    written = write_report(*make_study(num_seeds=1, failed=nothing_done, running=()), tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "index.html",
+        "verdict.json",
+        "notes.svg",
+    }
+    assert "No cell is done." in Page(written.page.read_text()).text
+    verdict = json.loads(written.verdict.read_text())
+    assert (verdict["verdict"], verdict["effect"], verdict["arms"]) == (None, None, [])
+
+
+def test_one_seed_has_no_standard_error_and_no_verdict(make_study, tmp_path):
+    written = write_report(*make_study(num_seeds=1, failed=(), running=()), tmp_path)
+    arms = Page(written.page.read_text()).table("Test AUC of every arm")
+    assert [(row[3], row[4], row[5]) for row in arms] == [("n/a", "n/a", "1")] * 4
+    assert json.loads(written.verdict.read_text())["verdict"] is None
+
+
+def test_unknown_patients_are_exploratory(patches_report):
+    verdict = json.loads(patches_report.verdict.read_text())
+    assert (verdict["exploratory"], verdict["n_patients"]) == (True, None)
+    page = Page(patches_report.page.read_text())
+    assert "exploratory" in page.text
+    assert {row[-2] for row in page.table("Contrasts of arms")} == {"unknown"}
+
+
+def test_a_smoke_study_claims_nothing(make_study):
+    ledger, record = make_study(failed=(), running=(), size="smoke")
+    verdict = analyse(record, load_study_data(ledger, record)).verdict
+    assert verdict.outcome is None
+    assert "no verdict" in verdict.sentence
+
+
+def test_cells_of_unlike_code_are_pointed_at(patches_report):
+    text = Page(patches_report.page.read_text()).text
+    assert "The finished cells differ in code_digest: old, new." in text
+
+
+def test_the_report_and_the_verdict_are_kept_with_the_study(study, report):
+    ledger, record = study
+    kept = {artifact.path for artifact in ledger.client.list_artifacts(record.run_id, "report")}
+    assert kept == {f"report/{path.name}" for path in report.page.parent.iterdir()}
+    run = ledger.client.get_run(record.run_id)
+    verdict = json.loads(report.verdict.read_text())
+    assert run.data.tags["mlp_med.verdict"] == str(verdict["verdict"]).lower()
+    assert run.data.metrics["effect"] == verdict["effect"]
+
+
+def test_the_crops_of_the_ledger_are_shown(patches_report):
+    page = Page(patches_report.page.read_text())
+    pictures = [a["src"] for tag, a in page.elements if tag == "img" and "png" in a["src"]]
+    assert pictures == ["data:image/png;base64,iVBORyBjcm9wcw=="]
+    assert "The same crops at each resolution" in page.headings
+
+
+def test_an_arm_still_rising_is_named(make_study):
+    ledger, record = make_study(failed=(), running=())
+    for cell in record.in_state("done"):
+        if cell.arm == "5mm upsampled to 1.25mm":
+            for step in range(BUDGET // 2, BUDGET + 1, BUDGET // 10):
+                ledger.client.log_metric(cell.run_id, "validation_auc", step / BUDGET, step=step)
+    verdict = analyse(record, load_study_data(ledger, record)).verdict
+    assert verdict.rising_arms == ("5mm upsampled to 1.25mm",)
+    assert "still rising" in verdict.sentence
+    assert verdict.outcome is None
