@@ -76,7 +76,7 @@ ui: install-study  ## MLflow's own UI over the ledger, on the loopback; Ctrl-C e
 # ---- development
 test: install-test  ## install, lint, types, tests (≤15 minutes on 2 cores)
 	$(MAKE) --no-print-directory lint
-	$(VENV)/bin/pytest --quiet
+	$(VENV)/bin/pytest --quiet --numprocesses 2 --dist loadfile
 
 lint: install-test  ## ruff, mypy, import-linter
 	$(VENV)/bin/ruff check .

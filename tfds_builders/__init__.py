@@ -3,6 +3,7 @@
 `DATASETS` says what can be checked, built and looked at; `open_config` opens what is built.
 """
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,11 @@ from tfds_builders import luna16, metastasis_patches
 from tfds_builders.local_source_builder import LocalSourceBuilder, config_name
 from tfds_builders.preview import PreviewCase
 from tfds_builders.source_report import SourceReport
+
+# TFDS 4.9.10 warns of an attribute that only TFDS itself asks for, once a feature and a loading.
+logging.getLogger("absl").addFilter(
+    lambda record: "FeatureConnector.dtype" not in record.getMessage()
+)
 
 
 @dataclass(frozen=True)
