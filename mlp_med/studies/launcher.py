@@ -22,6 +22,7 @@ from typing import Any
 
 from mlp_med.errors import MlpMedError
 from mlp_med.studies.cell import Cell
+from mlp_med.training.memory import peak_memory_bytes
 
 POLL_SECONDS = 0.5
 
@@ -176,9 +177,9 @@ def _remove(job: _Running) -> None:
 
 
 def _peak_memory(pid: int | None) -> int | None:
-    with contextlib.suppress(OSError, StopIteration, ValueError):
-        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-        return 1024 * int(next(line for line in lines if line.startswith("VmHWM:")).split()[1])
+    """None where the process is gone, or is a zombie, which has no such line."""
+    with contextlib.suppress(OSError, ValueError):
+        return peak_memory_bytes(Path(f"/proc/{pid}/status"))
     return None
 
 

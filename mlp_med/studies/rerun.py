@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from mlp_med.errors import DatasetError, StudyError
+from mlp_med.evidence.metrics import aucs
 from mlp_med.ledger.read import CellRecord, load_predictions, read_cell
 from mlp_med.ledger.store import Ledger
 from mlp_med.studies.cell import Cell
@@ -128,6 +129,5 @@ def _compare(
 
 
 def _auc(predictions: pd.DataFrame) -> float:
-    from sklearn.metrics import roc_auc_score
-
-    return float(roc_auc_score(predictions["label"], predictions["score"]))
+    labels = predictions["label"].to_numpy(dtype=bool)
+    return float(aucs(labels, predictions["score"].to_numpy()[None])[0])
