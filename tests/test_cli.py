@@ -19,15 +19,22 @@ NUM_PATCHES = 120
 NUM_CELLS = 6  # two resolutions and the control, two seeds
 
 
-def mlp_med(*arguments: str, cwd: Path, code: int = 0) -> str:
-    """Runs the command; returns what it printed, standard error included."""
-    command = [sys.executable, "-m", "mlp_med.cli", *arguments]
+COMMAND = [sys.executable, "-m", "mlp_med.cli"]
+
+
+def own_environment() -> dict[str, str]:
+    """The environment of a user; `make test` exports a ledger of its own, which is not meant."""
     environment = os.environ | {"COLUMNS": "200", "PYTHONPATH": str(Path.cwd())}
     environment.pop("MLFLOW_TRACKING_URI", None)
+    return environment
+
+
+def mlp_med(*arguments: str, cwd: Path, code: int = 0) -> str:
+    """Runs the command; returns what it printed, standard error included."""
     done = subprocess.run(
-        command,
+        [*COMMAND, *arguments],
         cwd=cwd,
-        env=environment,
+        env=own_environment(),
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -123,19 +130,9 @@ def test_a_rerun_of_what_is_not_a_done_cell_is_refused(finished):
 def test_a_study_killed_in_the_middle_goes_on_and_ends_as_if_it_had_not_been(
     patches, finished, tmp_path
 ):
-    command = [
-        sys.executable,
-        "-m",
-        "mlp_med.cli",
-        "study",
-        "run",
-        *STUDY,
-        "--source",
-        str(patches),
-    ]
-    environment = os.environ | {"PYTHONPATH": str(Path.cwd())}
+    command = [*COMMAND, "study", "run", *STUDY, "--source", str(patches)]
     study = subprocess.Popen(
-        command, cwd=tmp_path, env=environment, text=True, stdout=subprocess.PIPE
+        command, cwd=tmp_path, env=own_environment(), text=True, stdout=subprocess.PIPE
     )
     done_before = 0
     for line in study.stdout:
