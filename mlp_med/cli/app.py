@@ -1,0 +1,43 @@
+"""The command line's skeleton: the groups of verbs, and the options that several verbs share."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+app = typer.Typer(
+    help="What image resolution, batch size and splitting are worth in medical deep learning.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+phantom_app = typer.Typer(help="Write scans that a program drew.", no_args_is_help=True)
+data_app = typer.Typer(help="Check, build and show datasets.", no_args_is_help=True)
+study_app = typer.Typer(help="List, plan, run and follow studies.", no_args_is_help=True)
+app.add_typer(phantom_app, name="phantom")
+app.add_typer(data_app, name="data")
+app.add_typer(study_app, name="study")
+
+console = Console(highlight=False, soft_wrap=True)
+
+DatasetName = Annotated[str, typer.Argument(help="luna16 or metastasis_patches.")]
+Source = Annotated[Path, typer.Option("--source", help="Directory of the release as downloaded.")]
+OptionalSource = Annotated[
+    Path | None,
+    typer.Option("--source", help="Directory of the release; needed until the dataset is built."),
+]
+DataDir = Annotated[Path, typer.Option("--data-dir", help="TFDS's data directory.")]
+StudyName = Annotated[str, typer.Argument(help="See `mlp-med study list`.")]
+StudyDataset = Annotated[str, typer.Option("--dataset", help="luna16 or metastasis_patches.")]
+SizeName = Annotated[str, typer.Option("--size", help="smoke, small or full.")]
+NumSeeds = Annotated[
+    int | None, typer.Option("--seeds", min=1, help="Seeds an arm; the experiment's own if absent.")
+]
+TrackingUri = Annotated[
+    str,
+    typer.Option("--tracking-uri", envvar="MLFLOW_TRACKING_URI", help="The ledger: MLflow by URI."),
+]
+Workers = Annotated[int | None, typer.Option("--workers", min=1, help="Processes; one a core.")]
+
+DEFAULT_DATA_DIR = Path("data/tfds")
+DEFAULT_TRACKING_URI = "sqlite:///runs/mlflow.db"

@@ -1,0 +1,26 @@
+"""`mlp-med phantom`: write scans that a program drew."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mlp_med.cli.app import Workers, console, phantom_app
+
+
+@phantom_app.command("luna16")
+def phantom_luna16(
+    out: Annotated[Path, typer.Argument(help="Directory to write, absent or empty.")],
+    scans: Annotated[int, typer.Option("--scans", min=10, help="Number of scans.")] = 100,
+    seed: Annotated[int, typer.Option("--seed", help="Same seed, same bytes.")] = 0,
+    workers: Workers = None,
+) -> None:
+    """Write chest CT phantoms in exactly LUNA16's layout."""
+    from mlp_med.phantoms.luna16 import write_luna16
+    from mlp_med.studies.progress import counting
+
+    with counting(console, "phantom scans") as progress:
+        summary = write_luna16(
+            out, num_scans=scans, seed=seed, num_workers=workers, progress=progress
+        )
+    console.print(f"{out}: " + ", ".join(f"{value} {name}" for name, value in summary.items()))
