@@ -17,7 +17,7 @@ MLP_MED := $(VENV)/bin/mlp-med
 export MLFLOW_TRACKING_URI ?= sqlite:///$(abspath $(RUNS))/mlflow.db
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: help install-study install-test smoke study resolution report rerun ui test lint lock bench clean
+.PHONY: help install-study install-test smoke study resolution pilot controls calibration report rerun ui test lint lock bench clean
 
 help:  ## explain every target
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -62,6 +62,16 @@ resolution: install-study  ## the resolution study at full size on real scans: m
 	@test -n "$(SOURCE)" || { echo "make resolution needs SOURCE=DIR, a directory in LUNA16's layout" >&2; exit 2; }
 	$(MLP_MED) study run resolution_matters --size full --source "$(SOURCE)" --data-dir $(DATA)/tfds-full
 	$(MLP_MED) report resolution_matters --size full --out $(REPORTS)/resolution_matters-full
+
+pilot: install-study  ## the small phantom's pilot again, and its committed record (about 30 minutes on 2 cores)
+	$(MLP_MED) phantom luna16 $(DATA)/phantom-luna16 --scans $(SCANS) --seed 0
+	$(MLP_MED) study pilot resolution_matters --size small --source $(DATA)/phantom-luna16 --data-dir $(DATA)/tfds --record experiments/pilots/resolution_matters-luna16-small.json
+
+controls: install-study  ## run the negative and the positive control, and write their committed record (≤20 minutes on 2 cores)
+	$(MLP_MED) controls --data-dir $(DATA)/controls
+
+calibration: install-study  ## simulate the verdict's error rates again, and write their committed record
+	$(VENV)/bin/python -m mlp_med.evidence.calibration --simulations 2000 --out experiments/calibration.json
 
 report: install-study  ## write the report of the newest resolution study again, from the ledger alone
 	$(MLP_MED) report resolution_matters --out $(REPORTS)/resolution_matters

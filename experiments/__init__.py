@@ -1,11 +1,13 @@
 """One file a study: the question, the claim, the grid."""
 
+from pathlib import Path
 from types import ModuleType
 
 from experiments import resolution_matters
 from mlp_med.errors import StudyError
 
 STUDIES: dict[str, ModuleType] = {"resolution_matters": resolution_matters}
+PILOTS = Path(__file__).with_name("pilots")  # recorded pilots, named <study>-<dataset>-<size>.json
 
 
 def find_study(name: str) -> ModuleType:

@@ -6,7 +6,13 @@ Claim.     A network that sees the finest crops ranks test cases better, by more
            Same weights, same compute, same memory: only the information differs.
 Beside it. Upsampled minus native coarse is what compute and grid do; finest minus native coarse
            is what a user sees. If only that last one exceeds the margin: "grid, not information".
-Arms.      Every resolution, and the coarsest upsampled to the finest grid; each by every seed.
+Arms.      Every resolution, and the coarsest upsampled to the finest grid; each by every seed. On
+           real data also two controls of the study's own: the coarsest arm again under other seeds
+           (A/A), and the coarsest arm trained on permuted labels.
+Pilot.     Each arm has a learning rate of its own, chosen on validation data before the seeds are
+           spent, and all arms one budget, at which a pilot with twice the budget must bring less
+           than half the margin. The phantom's is recorded in experiments/pilots/; re-make it with
+           `make pilot`. On any other data the pilot runs first, and its cells are in the ledger.
 Patients.  Whole patients are in one split. The test split is read once.
 
     make study                                     CT phantom, small, ≤20 minutes on 2 cores
@@ -15,11 +21,12 @@ Patients.  Whole patients are in one split. The test split is read once.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mlp_med.evidence.claim import AS_USED, COMPUTE, Claim
-from mlp_med.studies.arm import Arm, arm_name
+from mlp_med.studies.arm import FIRST_A_A_SEED, Arm, arm_name
 from mlp_med.studies.cell import Control
+from mlp_med.studies.pilot import PilotDesign
 
 NAME = "resolution_matters"
 QUESTION = "Does finer resolution raise the test AUC, or only the finer grid?"
@@ -34,7 +41,10 @@ class Size:
         resolutions: mm a voxel (µm a pixel), finest first. The claim compares `primary`.
         primary: the finest and the coarsest resolution that the claim speaks of.
         model: preset of `mlp_med.models.presets`.
+        learning_rate: where there is no pilot; the pilot's grid otherwise.
+        budget_examples: at which the pilot begins.
         num_seeds: seeds an arm.
+        pilot: what the pilot tries; None where nothing is claimed.
         no_verdict_reason: why this size claims nothing, or None.
     """
 
@@ -47,6 +57,7 @@ class Size:
     num_evaluations: int
     num_seeds: int
     intra_op_threads: int = 1
+    pilot: PilotDesign | None = None
     no_verdict_reason: str | None = None
 
 
@@ -72,6 +83,7 @@ SIZES: Mapping[str, Mapping[str, Size]] = {
             budget_examples=24_000,
             num_evaluations=8,
             num_seeds=5,
+            pilot=PilotDesign(most_budget_examples=24_000),
         ),
         "full": Size(
             resolutions=(0.625, 1.25, 2.5, 5.0),
@@ -83,6 +95,9 @@ SIZES: Mapping[str, Mapping[str, Size]] = {
             num_evaluations=20,
             num_seeds=10,
             intra_op_threads=2,
+            pilot=PilotDesign(
+                learning_rates=(3e-4, 9e-4, 2.7e-3), num_seeds=5, most_budget_examples=1_536_000
+            ),
         ),
     },
     "metastasis_patches": {
@@ -106,6 +121,7 @@ SIZES: Mapping[str, Mapping[str, Size]] = {
             budget_examples=24_000,
             num_evaluations=10,
             num_seeds=5,
+            pilot=PilotDesign(most_budget_examples=96_000),
         ),
         "full": Size(
             resolutions=(0.97, 1.94, 3.88, 7.76),
@@ -117,12 +133,15 @@ SIZES: Mapping[str, Mapping[str, Size]] = {
             num_evaluations=20,
             num_seeds=10,
             intra_op_threads=2,
+            pilot=PilotDesign(
+                learning_rates=(3e-4, 9e-4, 2.7e-3), num_seeds=5, most_budget_examples=7_680_000
+            ),
         ),
     },
 }
 
 
-def claim(size: Size, unit: str) -> Claim:
+def claim(size: Size, unit: str, *, phantom: bool) -> Claim:
     """The claim, its contrasts and its rule, written before the run."""
     finest, coarsest = size.primary
     fine = arm_name(finest, finest, unit)
@@ -138,15 +157,17 @@ def claim(size: Size, unit: str) -> Claim:
         margin=MARGIN_AUC,
         primary=(fine, upsampled),
         secondary={COMPUTE: (upsampled, coarse), AS_USED: (fine, coarse)},
+        a_a=None if phantom else (coarse, f"{coarse}, other seeds"),
+        permuted=None if phantom else f"{coarse}, permuted labels",
     )
 
 
-def arms(size: Size, unit: str) -> list[Arm]:
-    """Every resolution on its own grid, and the information control."""
+def arms(size: Size, unit: str, *, phantom: bool) -> list[Arm]:
+    """Every resolution on its own grid, the information control, and on real data its controls."""
     finest, coarsest = size.primary
     grids: list[tuple[float, float, Control]] = [(r, r, "none") for r in size.resolutions]
     grids.append((coarsest, finest, "information"))
-    return [
+    compared = [
         Arm(
             name=arm_name(resolution, grid, unit),
             resolution=resolution,
@@ -160,4 +181,14 @@ def arms(size: Size, unit: str) -> list[Arm]:
             intra_op_threads=size.intra_op_threads,
         )
         for resolution, grid, control in grids
+    ]
+    written = claim(size, unit, phantom=phantom)
+    if written.a_a is None or written.permuted is None:
+        return compared
+    coarse = next(arm for arm in compared if arm.name == written.a_a[0])
+    like_coarse = replace(coarse, settings_of=coarse.name)
+    return [
+        *compared,
+        replace(like_coarse, name=written.a_a[1], first_seed=FIRST_A_A_SEED),
+        replace(like_coarse, name=written.permuted, control="permuted"),
     ]

@@ -1,17 +1,18 @@
 """Contact sheets of a source and of a built dataset: what the studies' networks see."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 import tfds_builders
 from mlp_med.pipelines.arrays import load_split
-from mlp_med.pipelines.datasets import DESCRIPTIONS
+from mlp_med.pipelines.datasets import DatasetDescription, describe
 from mlp_med.reports.contact_sheet import ContactCase, draw_contact_sheet, save_contact_sheet
 
 
-def draw_source(dataset: str, source: Path, out: Path, *, num_cases: int) -> None:
+def draw_source(dataset: str, source: Path, out: Path, *, num_cases: int, **options: Any) -> None:
     """Draws crops of a source at every resolution, rendered in memory; nothing is built.
 
     Args:
@@ -19,20 +20,21 @@ def draw_source(dataset: str, source: Path, out: Path, *, num_cases: int) -> Non
         source: directory of the release.
         out: PNG file to write.
         num_cases: rows.
+        **options: of the builder, for a dataset of the user's own scans.
 
     Raises:
         SourceError: the source has problems.
     """
-    cases = tfds_builders.DATASETS[dataset].preview(source, num_cases)
-    resolutions = {
-        f"{r:g}{DESCRIPTIONS[dataset].unit}": r for r in DESCRIPTIONS[dataset].resolutions
-    }
+    description = describe(dataset, source=source, **options)
+    options.pop("intensity_window", None)
+    cases = tfds_builders.DATASETS[dataset].preview(source, num_cases, **options)
+    resolutions = {f"{r:g}{description.unit}": r for r in description.resolutions}
     rows = [
         ContactCase(case.label, {resolutions[name]: crop for name, crop in case.crops.items()})
         for case in cases
     ]
-    phantom = tfds_builders.DATASETS[dataset].check(source).phantom
-    _save(dataset, rows, f"{dataset}: {source.name}", phantom, out)
+    phantom = tfds_builders.DATASETS[dataset].check(source, **options).phantom
+    _save(description, rows, f"{dataset}: {source.name}", phantom, out)
 
 
 def draw_built(
@@ -53,23 +55,45 @@ def draw_built(
     splits = {r: load_split(dataset, data_dir, r, "test") for r in sorted(set(resolutions))}
     first = next(iter(splits.values()))
     chosen = np.concatenate([np.flatnonzero(first.labels == k)[:num_per_class] for k in (1, 0)])
-    names = DESCRIPTIONS[dataset].class_names
+    description = describe(dataset, data_dir)
+    names = description.class_names
     rows = []
     for index in chosen:
         diameter = first.strata.get("diameter_mm", np.zeros(len(first)))[index]
         caption = names[first.labels[index]] + (f", {diameter:.1f} mm" if diameter else "")
         rows.append(ContactCase(caption, {r: split.images[index] for r, split in splits.items()}))
-    _save(dataset, rows, f"{dataset}: crops of the test split", first.phantom, out)
+    _save(description, rows, f"{dataset}: crops of the test split", first.phantom, out)
 
 
-def _save(dataset: str, rows: list[ContactCase], title: str, phantom: bool, out: Path) -> None:
-    description = DESCRIPTIONS[dataset]
+def _save(
+    description: DatasetDescription,
+    rows: list[ContactCase],
+    title: str,
+    phantom: bool,
+    out: Path,
+) -> None:
     figure = draw_contact_sheet(
-        rows,
+        [ContactCase(row.caption, _shown(row.crops, description)) for row in rows],
         unit=description.unit,
         field_extent=description.field_extent,
         title=title,
         phantom=phantom,
+        window=description.intensity_window,
     )
     out.parent.mkdir(parents=True, exist_ok=True)
     save_contact_sheet(figure, out)
+
+
+def _shown(
+    crops: Mapping[float, np.ndarray], description: DatasetDescription
+) -> Mapping[float, np.ndarray]:
+    """Crops as the sheet draws them: grey 2D images as uint8 [y, x, 3] in their window."""
+    if description.spatial_dims == 3 or description.num_channels == 3:
+        return crops
+    low, high = description.intensity_window
+    return {
+        resolution: np.repeat(
+            np.clip((crop - low) / (high - low) * 255, 0, 255).astype(np.uint8), 3, axis=-1
+        )
+        for resolution, crop in crops.items()
+    }

@@ -107,7 +107,7 @@ def test_the_report_claims_nothing_at_the_smoke_size(finished):
     assert verdict["verdict"] is None
     assert verdict["n_patients"] is None
     assert verdict["exploratory"] is True
-    assert verdict["controls"] == "not run"
+    assert verdict["controls"]["status"] in ("passed", "stale", "missing")
     assert len(verdict["arms"]) == 3
     assert "no verdict" in printed
     page = (finished / "page/index.html").read_text()

@@ -4,19 +4,23 @@
 """
 
 import logging
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from mlp_med.errors import DatasetError
-from tfds_builders import luna16, metastasis_patches
-from tfds_builders.local_source_builder import LocalSourceBuilder, config_name
+from tfds_builders import luna16, metastasis_patches, table
+from tfds_builders.local_source_builder import LocalSourceBuilder, built_configs
 from tfds_builders.preview import PreviewCase
 from tfds_builders.source_report import SourceReport
 
 # TFDS 4.9.10 warns of an attribute that only TFDS itself asks for, once a feature and a loading.
 logging.getLogger("absl").addFilter(
-    lambda record: "FeatureConnector.dtype" not in record.getMessage()
+    lambda record: (
+        not re.search("FeatureConnector.dtype|Using custom data configuration", record.getMessage())
+    )
 )
 
 
@@ -31,6 +35,8 @@ class Dataset:
         build: (source, data_dir, resolutions=None, num_workers=None, progress=None, **options) →
             builders.
         preview: (source, num_cases, resolutions=None) → PreviewCase list; writes nothing.
+        describe_source: (source, **options) → what a dataset that has no constant description
+            would keep of itself; None for the others.
     """
 
     name: str
@@ -38,15 +44,17 @@ class Dataset:
     check: Callable[..., SourceReport]
     build: Callable[..., list[LocalSourceBuilder]]
     preview: Callable[..., list[PreviewCase]]
+    describe_source: Callable[..., dict[str, Any]] | None = None
 
     @property
     def unit(self) -> str:
         """Unit of the resolutions, "mm" or "um"."""
-        return self.builder_class.BUILDER_CONFIGS[0].unit
+        configs = self.builder_class.BUILDER_CONFIGS
+        return configs[0].unit if configs else "mm"
 
     @property
     def resolutions(self) -> tuple[float, ...]:
-        """The resolutions, finest first."""
+        """The resolutions, finest first; none where each source has its own."""
         return tuple(config.resolution for config in self.builder_class.BUILDER_CONFIGS)
 
 
@@ -57,12 +65,31 @@ def _dataset(module: object) -> Dataset:
         check=module.check,
         build=module.build,
         preview=module.preview,
+        describe_source=getattr(module, "describe_source", None),
     )
 
 
 DATASETS: dict[str, Dataset] = {
-    dataset.name: dataset for dataset in map(_dataset, (luna16, metastasis_patches))
+    dataset.name: dataset for dataset in map(_dataset, (luna16, metastasis_patches, table))
 }
+
+WANTED_SOURCE = {"table": "FILE.csv"}
+
+
+def built_description(name: str, data_dir: Path | str) -> dict[str, Any]:
+    """What a dataset that has no description of its own keeps of itself in its metadata.
+
+    Raises:
+        DatasetError: no resolution of it is built.
+    """
+    data_dir = Path(data_dir).expanduser().absolute()
+    version = DATASETS[name].builder_class.VERSION
+    for metadata in built_configs(data_dir, name, version).values():
+        return dict(metadata["description"])
+    raise DatasetError(
+        f"{name} is not built in {data_dir}; build it: mlp-med data build {name} "
+        f"--source {WANTED_SOURCE.get(name, 'DIRECTORY')} --data-dir {data_dir}"
+    )
 
 
 def open_config(
@@ -82,13 +109,13 @@ def open_config(
     if name not in DATASETS:
         raise DatasetError(f"there is no dataset {name}; there are {', '.join(DATASETS)}")
     builder_class = DATASETS[name].builder_class
-    config = config_name(builder_class, resolution)
+    config = builder_class.config_at(resolution)
     data_dir = Path(data_dir).expanduser().absolute()
     builder = builder_class(config=config, data_dir=data_dir, source=source)
     if not builder.is_built():
         raise DatasetError(
-            f"{name}/{config} is not built in {data_dir}; build it: mlp-med data build {name} "
-            f"--source DIRECTORY --data-dir {data_dir}"
+            f"{name}/{config.name} is not built in {data_dir}; build it: mlp-med data build "
+            f"{name} --source {WANTED_SOURCE.get(name, 'DIRECTORY')} --data-dir {data_dir}"
         )
     return builder
 
@@ -99,5 +126,6 @@ __all__: Sequence[str] = [
     "LocalSourceBuilder",
     "PreviewCase",
     "SourceReport",
+    "built_description",
     "open_config",
 ]

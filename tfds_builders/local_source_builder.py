@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 
 import tensorflow_datasets as tfds
 
+from mlp_med.cores import available_cores
 from mlp_med.errors import DatasetError
 from tfds_builders.examples_digest import examples_digest
-from tfds_builders.processes import available_cores
 from tfds_builders.scratch import (
     crop_store,
     disk_full_said_so,
@@ -117,6 +117,35 @@ class LocalSourceBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True
         """What else the metadata of a config should keep; asked after it was written."""
         return {}
 
+    @classmethod
+    def config_at(cls, resolution: float) -> ResolutionConfig:
+        """The config at `resolution`.
+
+        Raises:
+            DatasetError: there is none.
+        """
+        for config in cls.BUILDER_CONFIGS:
+            if abs(config.resolution - resolution) < 1e-9:
+                return config
+        known = ", ".join(config.name for config in cls.BUILDER_CONFIGS)
+        raise DatasetError(f"{cls.name} has no resolution {resolution:g}; it has {known}")
+
+    @classmethod
+    def plan_build(
+        cls,
+        source: Path,
+        data_dir: Path,
+        resolutions: Sequence[float] | None,
+        options: dict[str, Any],
+    ) -> tuple[Sequence[float], dict[str, Any]]:
+        """Which resolutions a build makes, and what each builder is given besides the source."""
+        del source, data_dir
+        return resolutions or [config.resolution for config in cls.BUILDER_CONFIGS], options
+
+    def crop_folder(self) -> Path:
+        """Where the crops of this config wait to be written."""
+        return crop_store(Path(self.data_dir_root), self.name) / self.builder_config.name
+
     # How a dataset comes to be.
 
     def download_and_prepare(self, **kwargs: Any) -> None:
@@ -156,7 +185,7 @@ class LocalSourceBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True
         """Writes this config from its crops, then frees them; under `exclusive_build`."""
         data_dir = Path(self.data_dir_root)
         # Nothing is downloaded, but TFDS makes the folder; here it goes away with the crops.
-        downloads = crop_store(data_dir, self.name) / self.builder_config.name / "downloads"
+        downloads = self.crop_folder() / "downloads"
         with disk_full_said_so(data_dir):
             super().download_and_prepare(**{"download_dir": downloads, **kwargs})
         remove_crop_store(data_dir, self.name, self.builder_config.name)
@@ -170,23 +199,20 @@ class LocalSourceBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True
     def _download_and_prepare(self, dl_manager: Any, download_config: Any) -> None:
         super()._download_and_prepare(dl_manager, download_config)
         self.info.metadata.update(
+            source=str(self.source),
             source_digest=self.source_digest(),
             examples_digest=examples_digest(self),
             unit=self.builder_config.unit,
             resolution=self.builder_config.resolution,
-            options=self.options,
-            **self.extra_metadata(),
+            **{"options": self.options, **self.extra_metadata()},
         )
 
     def _refuse_mixtures(self, options: dict[str, Any]) -> None:
         """Refuses a source or options other than those of any config built in this data_dir."""
         data_dir = Path(self.data_dir_root)
         digest = None
-        for config in self.BUILDER_CONFIGS:
-            built = built_metadata(data_dir, self.name, config.name, self.version)
-            if built is None:
-                continue
-            where = f"{self.name}/{config.name} in {data_dir}"
+        for config, built in built_configs(data_dir, self.name, self.version).items():
+            where = f"{self.name}/{config} in {data_dir}"
             for name, value in options.items():
                 if value != built["options"].get(name):
                     raise DatasetError(
@@ -216,11 +242,19 @@ def built_metadata(
     return metadata
 
 
+def built_configs(data_dir: Path, dataset: str, version: Any) -> dict[str, dict[str, Any]]:
+    """The metadata of every config of a dataset that is built, by its name."""
+    found = (
+        (folder.name, built_metadata(data_dir, dataset, folder.name, version))
+        for folder in sorted((data_dir / dataset).glob("*"))
+    )
+    return {name: metadata for name, metadata in found if metadata is not None}
+
+
 def build_configs(
     builder_class: type[LocalSourceBuilder],
-    *,
-    source: Path,
-    data_dir: Path,
+    source: Path | str,
+    data_dir: Path | str,
     resolutions: Sequence[float] | None = None,
     num_workers: int | None = None,
     progress: Progress | None = None,
@@ -248,17 +282,18 @@ def build_configs(
             is full.
     """
     tfds.disable_progress_bar()  # `progress` is told instead
-    data_dir = Path(data_dir).expanduser().absolute()
+    source, data_dir = (Path(path).expanduser().absolute() for path in (source, data_dir))
+    wanted, options = builder_class.plan_build(source, data_dir, resolutions, options)
     builders = [
         builder_class(
-            config=config_name(builder_class, resolution),
+            config=builder_class.config_at(resolution),
             source=source,
             data_dir=data_dir,
             num_workers=num_workers or available_cores(),
             progress=progress,
             **options,
         )
-        for resolution in resolutions or [c.resolution for c in builder_class.BUILDER_CONFIGS]
+        for resolution in wanted
     ]
     if all(builder.is_built() for builder in builders):
         return builders
@@ -275,16 +310,3 @@ def build_configs(
             builder.progress("writing resolutions", done, len(missing))
         remove_crop_store(data_dir, builder_class.name)
     return builders
-
-
-def config_name(builder_class: type[LocalSourceBuilder], resolution: float) -> str:
-    """The name of the config at `resolution`.
-
-    Raises:
-        DatasetError: there is none.
-    """
-    for config in builder_class.BUILDER_CONFIGS:
-        if abs(config.resolution - resolution) < 1e-9:
-            return config.name
-    known = ", ".join(config.name for config in builder_class.BUILDER_CONFIGS)
-    raise DatasetError(f"{builder_class.name} has no resolution {resolution:g}; it has {known}")

@@ -16,11 +16,6 @@ Job = TypeVar("Job")
 Result = TypeVar("Result")
 
 
-def available_cores() -> int:
-    """Cores this process may run on."""
-    return len(os.sched_getaffinity(0))
-
-
 def map_unordered(
     function: Callable[[Job], Result], jobs: Sequence[Job], num_workers: int
 ) -> Iterator[Result]:

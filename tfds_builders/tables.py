@@ -35,9 +35,18 @@ def read_table(
         columns[name] = (
             np.array(values, dtype=object)
             if name in text
-            else _as_numbers(path, lines, name, values)
+            else as_numbers(path, lines, name, values)
         )
     return pd.DataFrame(columns, index=pd.Index(lines, name="line", dtype=np.int64))
+
+
+def read_column_names(path: Path) -> list[str]:
+    """The column names in the first line of a csv file.
+
+    Raises:
+        SourceError: the file cannot be read.
+    """
+    return [name.strip() for name in next(csv.reader(_read_text(path).splitlines()), [])]
 
 
 def read_list(path: Path) -> list[str]:
@@ -87,7 +96,12 @@ def _read_records(path: Path, wanted: list[str]) -> tuple[list[int], list[list[s
     return lines, records
 
 
-def _as_numbers(path: Path, lines: list[int], name: str, values: list[str]) -> np.ndarray:
+def as_numbers(path: Path, lines: Sequence[int], name: str, values: Sequence[str]) -> np.ndarray:
+    """The values of a column as float64.
+
+    Raises:
+        SourceError: one is no finite number; the message names the first line of them.
+    """
     numbers = np.empty(len(values), dtype=np.float64)
     for row, value in enumerate(values):
         try:

@@ -7,7 +7,15 @@ import sys
 
 from rich.console import Console
 
-from mlp_med.cli import data, ledger, phantom, study  # noqa: F401  # they register their verbs
+from mlp_med.cli import (  # noqa: F401  # they register their verbs
+    controls,
+    data,
+    ledger,
+    phantom,
+    rerun,
+    study,
+    verdict,
+)
 from mlp_med.cli.app import app
 from mlp_med.cli.datasets import quiet_tensorflow
 from mlp_med.errors import MlpMedError

@@ -20,15 +20,35 @@ app.add_typer(study_app, name="study")
 
 console = Console(highlight=False, soft_wrap=True)
 
-DatasetName = Annotated[str, typer.Argument(help="luna16 or metastasis_patches.")]
-Source = Annotated[Path, typer.Option("--source", help="Directory of the release as downloaded.")]
+DatasetName = Annotated[str, typer.Argument(help="luna16, metastasis_patches or table.")]
+Source = Annotated[
+    Path,
+    typer.Option("--source", help="Directory of the release; the csv file of a table."),
+]
 OptionalSource = Annotated[
     Path | None,
-    typer.Option("--source", help="Directory of the release; needed until the dataset is built."),
+    typer.Option("--source", help="As for `data build`; needed until the dataset is built."),
+]
+Resolutions = Annotated[
+    list[float] | None,
+    typer.Option("--resolution", help="mm a voxel or µm a pixel; repeat it. All if absent."),
+]
+TableResolutions = Annotated[
+    list[float] | None,
+    typer.Option("--resolution", help="table only: mm a voxel; repeat it. Octaves if absent."),
+]
+FieldMm = Annotated[
+    float | None, typer.Option("--field-mm", help="table only: edge of the field of a crop.")
+]
+SpacingMm = Annotated[
+    float | None,
+    typer.Option("--spacing-mm", help="table only: edge of a pixel where files tell no mm."),
 ]
 DataDir = Annotated[Path, typer.Option("--data-dir", help="TFDS's data directory.")]
 StudyName = Annotated[str, typer.Argument(help="See `mlp-med study list`.")]
-StudyDataset = Annotated[str, typer.Option("--dataset", help="luna16 or metastasis_patches.")]
+StudyDataset = Annotated[
+    str, typer.Option("--dataset", help="luna16, metastasis_patches or table.")
+]
 SizeName = Annotated[str, typer.Option("--size", help="smoke, small or full.")]
 NumSeeds = Annotated[
     int | None, typer.Option("--seeds", min=1, help="Seeds an arm; the experiment's own if absent.")

@@ -9,18 +9,28 @@ from mlp_med.cli.app import (
     DEFAULT_DATA_DIR,
     DataDir,
     DatasetName,
+    FieldMm,
+    Resolutions,
     Source,
+    SpacingMm,
     Workers,
     console,
     data_app,
 )
-from mlp_med.cli.datasets import build_dataset, find_dataset
+from mlp_med.cli.datasets import build_dataset, find_dataset, table_options
 
 
 @data_app.command("check")
-def data_check(dataset: DatasetName, source: Source) -> None:
+def data_check(
+    dataset: DatasetName,
+    source: Source,
+    field_mm: FieldMm = None,
+    spacing_mm: SpacingMm = None,
+    resolution: Resolutions = None,
+) -> None:
     """Tell what a build would use, skip and need, before anything is built."""
-    report = find_dataset(dataset).check(source)
+    options = table_options(dataset, field_mm, spacing_mm, resolution)
+    report = find_dataset(dataset).check(source, **options)
     console.print(str(report), markup=False)
     if report.problems:
         raise typer.Exit(1)
@@ -31,14 +41,14 @@ def data_build(
     dataset: DatasetName,
     source: Source,
     data_dir: DataDir = DEFAULT_DATA_DIR,
-    resolution: Annotated[
-        list[float] | None,
-        typer.Option("--resolution", help="mm a voxel or µm a pixel; repeat it. All if absent."),
-    ] = None,
+    resolution: Resolutions = None,
     workers: Workers = None,
+    field_mm: FieldMm = None,
+    spacing_mm: SpacingMm = None,
 ) -> None:
     """Build the same crops at several resolutions as TFDS datasets."""
-    for builder in build_dataset(dataset, source, data_dir, resolution, workers):
+    options = table_options(dataset, field_mm, spacing_mm)
+    for builder in build_dataset(dataset, source, data_dir, resolution, workers, **options):
         counts = ", ".join(f"{s.num_examples} {name}" for name, s in builder.info.splits.items())
         console.print(f"{builder.info.full_name}: {counts} in {builder.data_dir}")
 
@@ -49,10 +59,14 @@ def data_show(
     out: Annotated[Path, typer.Option("--out", help="PNG file to write.")],
     source: Source,
     cases: Annotated[int, typer.Option("--cases", min=1, help="Rows of the picture.")] = 8,
+    field_mm: FieldMm = None,
+    spacing_mm: SpacingMm = None,
+    resolution: Resolutions = None,
 ) -> None:
     """Draw the same crops, one row a case, one column a resolution."""
     find_dataset(dataset)
     from mlp_med.crop_sheets import draw_source
 
-    draw_source(dataset, source, out, num_cases=cases)
+    options = table_options(dataset, field_mm, spacing_mm, resolution)
+    draw_source(dataset, source, out, num_cases=cases, **options)
     console.print(str(out))

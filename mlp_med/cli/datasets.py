@@ -3,14 +3,14 @@
 import logging
 import os
 from pathlib import Path
+from typing import Any
 
 from mlp_med.cli.app import console
+from mlp_med.errors import DatasetError
 
 
 def find_dataset(name: str):  # type: ignore[no-untyped-def]  # its type would import TFDS
     """The builders of that name; DatasetError where there are none."""
-    from mlp_med.errors import DatasetError
-
     quiet_tensorflow()
     import tfds_builders
 
@@ -26,6 +26,7 @@ def build_dataset(  # type: ignore[no-untyped-def]
     data_dir: Path,
     resolutions: list[float] | None,
     workers: int | None = None,
+    **options: Any,
 ):
     """Builds what is missing of a dataset and shows how far it is."""
     from mlp_med.studies.progress import counting
@@ -36,8 +37,24 @@ def build_dataset(  # type: ignore[no-untyped-def]
             data_dir,
             resolutions=resolutions,
             num_workers=workers,
+            **options,
             progress=lambda what, done, total: progress(done, total),
         )
+
+
+def table_options(
+    dataset: str,
+    field_mm: float | None,
+    spacing_mm: float | None,
+    resolutions: list[float] | None = None,
+) -> dict[str, Any]:
+    """What a user states of scans of their own; refused for a dataset whose field is known."""
+    given = {"field_mm": field_mm, "spacing_mm": spacing_mm, "resolutions": resolutions or None}
+    options = {name: value for name, value in given.items() if value is not None}
+    if options and dataset != "table":
+        named = " and ".join("--" + name.replace("_", "-").removesuffix("s") for name in options)
+        raise DatasetError(f"{named} is for the dataset table; {dataset} has a field of its own")
+    return options
 
 
 def quiet_tensorflow() -> None:

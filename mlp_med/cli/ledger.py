@@ -1,4 +1,4 @@
-"""`mlp-med report`, `rerun` and `ui`: what is made of a ledger."""
+"""`mlp-med report` and `ui`: what is made of a ledger."""
 
 from pathlib import Path
 from typing import Annotated
@@ -18,33 +18,18 @@ def report(
 ) -> None:
     """Write the report of the newest such study from the ledger alone."""
     from experiments import find_study
+    from experiments.controls import recorded_controls
     from mlp_med.ledger.read import read_study
     from mlp_med.ledger.store import open_ledger
     from mlp_med.reports.study_report import write_report
 
     find_study(name)
     ledger = open_ledger(tracking_uri)
-    written = write_report(ledger, read_study(ledger, name=name, dataset=dataset, size=size), out)
+    record = read_study(ledger, name=name, dataset=dataset, size=size)
+    controls = recorded_controls(str(record.plan["code_digest"]))
+    written = write_report(ledger, record, out, controls=controls)
     console.print(written.sentence, markup=False)
     console.print(str(written.page), markup=False)
-
-
-@app.command("rerun")
-def rerun(
-    run_id: Annotated[str, typer.Argument(help="Run id of a cell in the ledger.")],
-    data_dir: Annotated[
-        Path | None, typer.Option("--data-dir", help="If the dataset has moved since.")
-    ] = None,
-    tracking_uri: TrackingUri = DEFAULT_TRACKING_URI,
-) -> None:
-    """Train a cell again from the ledger alone; exit 0 if its predictions are bit-identical."""
-    from mlp_med.ledger.store import open_ledger
-    from mlp_med.studies.rerun import rerun_cell
-
-    outcome = rerun_cell(open_ledger(tracking_uri), run_id, data_dir)
-    console.print(str(outcome), markup=False)
-    if not outcome.identical:
-        raise typer.Exit(1)
 
 
 @app.command("ui")

@@ -13,6 +13,9 @@ def phantom_luna16(
     out: Annotated[Path, typer.Argument(help="Directory to write, absent or empty.")],
     scans: Annotated[int, typer.Option("--scans", min=10, help="Number of scans.")] = 100,
     seed: Annotated[int, typer.Option("--seed", help="Same seed, same bytes.")] = 0,
+    variant: Annotated[
+        str, typer.Option("--variant", help="nodules, or a control: coarse_answer, fine_answer.")
+    ] = "nodules",
     workers: Workers = None,
 ) -> None:
     """Write chest CT phantoms in exactly LUNA16's layout."""
@@ -21,6 +24,11 @@ def phantom_luna16(
 
     with counting(console, "phantom scans") as progress:
         summary = write_luna16(
-            out, num_scans=scans, seed=seed, num_workers=workers, progress=progress
+            out,
+            num_scans=scans,
+            seed=seed,
+            variant=variant,
+            num_workers=workers,
+            progress=progress,
         )
     console.print(f"{out}: " + ", ".join(f"{value} {name}" for name, value in summary.items()))

@@ -1,6 +1,7 @@
 """`mlp-med study`: list, plan, run and follow studies."""
 
-import tempfile
+import functools
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -10,16 +11,19 @@ from mlp_med.cli.app import (
     DEFAULT_DATA_DIR,
     DEFAULT_TRACKING_URI,
     DataDir,
+    FieldMm,
     NumSeeds,
     OptionalSource,
     SizeName,
+    SpacingMm,
     StudyDataset,
     StudyName,
+    TableResolutions,
     TrackingUri,
     console,
     study_app,
 )
-from mlp_med.cli.datasets import build_dataset, find_dataset
+from mlp_med.cli.datasets import table_options
 
 
 @study_app.command("list")
@@ -31,6 +35,7 @@ def study_list() -> None:
         console.print(f"{name}: {experiment.QUESTION}")
         for dataset, sizes in experiment.SIZES.items():
             console.print(f"  {dataset}: {', '.join(sizes)}")
+        console.print("  table (scans of your own): smoke, small, full")
 
 
 @study_app.command("plan")
@@ -40,17 +45,29 @@ def study_plan(
     size: SizeName = "small",
     source: OptionalSource = None,
     data_dir: DataDir = DEFAULT_DATA_DIR,
+    field_mm: FieldMm = None,
+    spacing_mm: SpacingMm = None,
+    resolution: TableResolutions = None,
     seeds: NumSeeds = None,
     tracking_uri: TrackingUri = DEFAULT_TRACKING_URI,
 ) -> None:
     """Print cells, time, disk and the smallest effect that can be detected; train nothing."""
+    from mlp_med.cli import workflow
     from mlp_med.ledger.store import open_ledger
     from mlp_med.studies.forecast import forecast
 
     ledger = open_ledger(tracking_uri)
-    study = _plan(name, dataset, size, source, data_dir, seeds)
-    for line in forecast(study, ledger, num_concurrent=_num_concurrent(study)):
+    options = table_options(dataset, field_mm, spacing_mm, resolution)
+    prepared = workflow.prepare(name, dataset, size, source, data_dir, options)
+    pilot = workflow.recorded_pilot(prepared)
+    study = workflow.plan(prepared, pilot, seeds)
+    for line in forecast(study, ledger, num_concurrent=workflow.num_concurrent(study)):
         console.print(line, markup=False)
+    if pilot is None and prepared.size.pilot is not None:
+        console.print(
+            "before it a pilot chooses each arm's learning rate and the budget: the time above is "
+            "for a budget that needs no doubling, and without the pilot"
+        )
 
 
 @study_app.command("run")
@@ -60,6 +77,9 @@ def study_run(
     size: SizeName = "small",
     source: OptionalSource = None,
     data_dir: DataDir = DEFAULT_DATA_DIR,
+    field_mm: FieldMm = None,
+    spacing_mm: SpacingMm = None,
+    resolution: TableResolutions = None,
     seeds: NumSeeds = None,
     tracking_uri: TrackingUri = DEFAULT_TRACKING_URI,
     workers: Annotated[
@@ -70,34 +90,69 @@ def study_run(
     ] = False,
 ) -> None:
     """Build what is missing, train every cell that is not done, and keep all in the ledger."""
+    from mlp_med.cli import workflow
     from mlp_med.ledger.store import open_ledger
-    from mlp_med.pipelines.datasets import DESCRIPTIONS
-    from mlp_med.studies.progress import StudyProgress
-    from mlp_med.studies.run import run_study
 
     ledger = open_ledger(tracking_uri)
-    study = _plan(name, dataset, size, source, data_dir, seeds)
-    num_concurrent = workers or _num_concurrent(study)
-    spatial_dims = DESCRIPTIONS[dataset].spatial_dims
+    options = table_options(dataset, field_mm, spacing_mm, resolution)
+    prepared = workflow.prepare(name, dataset, size, source, data_dir, options)
+    train = functools.partial(workflow.train, ledger=ledger, workers=workers)
     try:
-        with StudyProgress(console, study.arm_names, spatial_dims) as progress:
-            record = run_study(
-                study,
-                ledger,
-                num_concurrent=num_concurrent,
-                on_event=progress.event,
-                on_plan=progress.planned,
-                retry_failed=retry_failed,
-            )
+        pilot = workflow.recorded_pilot(prepared)
+        if pilot is None and prepared.size.pilot is not None:
+            pilot = workflow.run_pilot_cells(prepared, train)
+        study = workflow.plan(prepared, pilot, seeds)
+        record = train(study, retry_failed=retry_failed)
     except KeyboardInterrupt:
         console.print("stopped; the same command goes on from the cells that are done")
         raise typer.Exit(130) from None
-    _log_crops(ledger, record.run_id, study)
+    workflow.log_example_crops(ledger, record.run_id, study)
     failed = record.in_state("failed")
     console.print(f"{len(record.in_state('done'))} of {len(study.cells)} cells are done")
     if failed:
         console.print(f"{len(failed)} failed; see: mlp-med study status {name}")
         raise typer.Exit(1)
+
+
+@study_app.command("pilot")
+def study_pilot(
+    name: StudyName,
+    dataset: StudyDataset = "luna16",
+    size: SizeName = "small",
+    source: OptionalSource = None,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    field_mm: FieldMm = None,
+    spacing_mm: SpacingMm = None,
+    resolution: TableResolutions = None,
+    tracking_uri: TrackingUri = DEFAULT_TRACKING_URI,
+    record: Annotated[
+        Path | None, typer.Option("--record", help="JSON file for the outcome, to be committed.")
+    ] = None,
+) -> None:
+    """Choose each arm's learning rate and the budget on validation data; `run` does it too."""
+    from mlp_med.cli import workflow
+    from mlp_med.errors import StudyError
+    from mlp_med.ledger.store import open_ledger
+
+    ledger = open_ledger(tracking_uri)
+    options = table_options(dataset, field_mm, spacing_mm, resolution)
+    prepared = workflow.prepare(name, dataset, size, source, data_dir, options)
+    if prepared.size.pilot is None:
+        raise StudyError(f"the {size} size of {name} claims nothing and needs no pilot")
+    train = functools.partial(workflow.train, ledger=ledger)
+    pilot = workflow.run_pilot_cells(prepared, train)
+    for arm, found in pilot.arms.items():
+        state = "converged" if found.convergence.converged else "not shown to have converged"
+        console.print(
+            f"{arm}: learning rate {found.learning_rate:g}; twice {pilot.budget_examples} examples "
+            f"bring {found.convergence.rise:+.4f} of validation AUC (95 % upper bound "
+            f"{found.convergence.upper:+.4f}): {state}",
+            markup=False,
+        )
+    if record is not None:
+        kept = workflow.with_command(pilot, "make pilot")
+        record.write_text(json.dumps(kept.to_dict(), indent=2) + "\n")
+        console.print(str(record), markup=False)
 
 
 @study_app.command("status")
@@ -116,53 +171,3 @@ def study_status(
     find_study(name)
     record = read_study(open_ledger(tracking_uri), name=name, dataset=dataset, size=size)
     console.print(status_table(record))
-
-
-def _plan(  # type: ignore[no-untyped-def]
-    name: str, dataset: str, size: str, source: Path | None, data_dir: Path, seeds: int | None
-):
-    from experiments import find_study
-    from mlp_med.errors import StudyError
-    from mlp_med.studies.planning import plan_study
-    from mlp_med.training.precision import default_precision
-
-    experiment = find_study(name)
-    sizes = experiment.SIZES.get(dataset)
-    if sizes is None or size not in sizes:
-        known = "; ".join(f"{d}: {', '.join(s)}" for d, s in experiment.SIZES.items())
-        raise StudyError(f"{name} has no size {size!r} on {dataset!r}; it has {known}")
-    unit = find_dataset(dataset).unit
-    arms = experiment.arms(sizes[size], unit)
-    if source is not None:
-        build_dataset(dataset, source, data_dir, sorted({arm.resolution for arm in arms}))
-    return plan_study(
-        name=name,
-        size=size,
-        claim=experiment.claim(sizes[size], unit),
-        arms=arms,
-        num_seeds=seeds or sizes[size].num_seeds,
-        dataset=dataset,
-        data_dir=data_dir,
-        source=source,
-        precision=default_precision(),
-        no_verdict_reason=sizes[size].no_verdict_reason,
-    )
-
-
-def _log_crops(ledger, study_run_id: str, study) -> None:  # type: ignore[no-untyped-def]
-    """The report shows what the networks saw, from the ledger alone."""
-    from mlp_med.crop_sheets import draw_built
-    from mlp_med.ledger.write import log_crops
-
-    info = study.dataset_info
-    with tempfile.TemporaryDirectory() as directory:
-        sheet = Path(directory) / "crops.png"
-        resolutions = [cell.resolution for cell in study.cells]
-        draw_built(info.name, Path(info.data_dir), resolutions, sheet)
-        log_crops(ledger, study_run_id, sheet.read_bytes())
-
-
-def _num_concurrent(study) -> int:  # type: ignore[no-untyped-def]
-    from mlp_med.training.threads import available_cores
-
-    return max(1, available_cores() // max(cell.intra_op_threads for cell in study.cells))

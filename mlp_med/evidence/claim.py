@@ -23,6 +23,8 @@ class Claim:
         primary: the names of arm a and arm b; the verdict rests on this contrast alone.
         secondary: contrasts reported beside it, by name, each (arm a, arm b).
         metric: only "auc" so far.
+        a_a: two arms that differ in nothing but their seeds, where the study carries such a pair.
+        permuted: the arm that is trained on permuted labels, where there is one.
     """
 
     question: str
@@ -31,6 +33,8 @@ class Claim:
     primary: tuple[str, str]
     secondary: Mapping[str, tuple[str, str]] = field(default_factory=dict, hash=False)
     metric: str = "auc"
+    a_a: tuple[str, str] | None = None
+    permuted: str | None = None
 
     def __post_init__(self) -> None:
         if self.metric != "auc":

@@ -112,16 +112,24 @@ def compare_arms(
     return compare_scored(first, second, num_bootstrap=num_bootstrap, seed=seed)
 
 
-def compare_scored(a: ScoredCases, b: ScoredCases, *, num_bootstrap: int, seed: int) -> Contrast:
-    """As `compare_arms`, of checked arrays."""
+def compare_scored(
+    a: ScoredCases, b: ScoredCases, *, num_bootstrap: int, seed: int, cross_check: bool = True
+) -> Contrast:
+    """As `compare_arms`, of checked arrays; without the cross-check its standard error is NaN."""
     scores = np.vstack([a.scores, b.scores])
     seed_aucs = aucs(a.labels, scores)
     split = len(a.seeds)
     freedom = min(patients_per_class(a.labels, a.patients)) - 1
     covariance = bootstrap_covariance(a.labels, scores, a.patients, num_bootstrap, seed)
-    arms, cross, interval = _join(seed_aucs, covariance, split, freedom)
-    method, analytic = _analytic_covariance(a, scores)
-    check = _join(seed_aucs, analytic, split, freedom)[2]
+    pairs = _num_pairs(a.labels)
+    arms, cross, interval = _join(seed_aucs, covariance, split, freedom, pairs)
+    method, check_error = "", float("nan")
+    if cross_check:
+        method, analytic = _analytic_covariance(a, scores)
+        check = _join(seed_aucs, analytic, split, freedom, pairs)[2]
+        check_error = (
+            check.standard_error if check else _variance_of_difference(analytic, split) ** 0.5
+        )
     seed_variances = [arm.seed_variance for arm in arms]
     return Contrast(
         effect=arms[0].mean_auc - arms[1].mean_auc,
@@ -139,9 +147,7 @@ def compare_scored(a: ScoredCases, b: ScoredCases, *, num_bootstrap: int, seed: 
         num_clusters=a.num_patients,
         patient_degrees_of_freedom=freedom,
         cross_check_method=method,
-        cross_check_standard_error=(
-            check.standard_error if check else _variance_of_difference(analytic, split) ** 0.5
-        ),
+        cross_check_standard_error=check_error,
     )
 
 
@@ -160,7 +166,8 @@ def estimate_arm(table: pd.DataFrame, *, num_bootstrap: int = 2000, seed: int) -
     seed_aucs = aucs(arm.labels, arm.scores)
     freedom = min(patients_per_class(arm.labels, arm.patients)) - 1
     covariance = bootstrap_covariance(arm.labels, arm.scores, arm.patients, num_bootstrap, seed)
-    interval = combined_interval([arm_variance(seed_aucs, covariance)], 0.0, freedom)
+    variance = arm_variance(seed_aucs, covariance, _num_pairs(arm.labels))
+    interval = combined_interval([variance], 0.0, freedom)
     return ArmEstimate(
         aucs=tuple(map(float, seed_aucs)),
         seeds=tuple(map(int, arm.seeds)),
@@ -172,15 +179,19 @@ def estimate_arm(table: pd.DataFrame, *, num_bootstrap: int = 2000, seed: int) -
 
 
 def _join(
-    seed_aucs: np.ndarray, covariance: np.ndarray, split: int, freedom: int
+    seed_aucs: np.ndarray, covariance: np.ndarray, split: int, freedom: int, num_pairs: int
 ) -> tuple[tuple[ArmVariance, ArmVariance], float, Interval | None]:
     """Arm a is the first `split` score vectors, arm b the others."""
     arms = (
-        arm_variance(seed_aucs[:split], covariance[:split, :split]),
-        arm_variance(seed_aucs[split:], covariance[split:, split:]),
+        arm_variance(seed_aucs[:split], covariance[:split, :split], num_pairs),
+        arm_variance(seed_aucs[split:], covariance[split:, split:], num_pairs),
     )
     cross = float(covariance[:split, split:].mean())
     return arms, cross, combined_interval(arms, cross, freedom)
+
+
+def _num_pairs(labels: np.ndarray) -> int:
+    return int(labels.sum()) * int((~labels).sum())
 
 
 def _variance_of_difference(covariance: np.ndarray, split: int) -> float:

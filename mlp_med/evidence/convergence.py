@@ -1,74 +1,130 @@
-"""Whether an arm was still rising when its budget ended: then its AUC says little of its worth.
+"""Whether an arm had learned what it can: a pilot with twice the budget says.
 
-The rule, on the validation curves: a seed's rise is the mean AUC of the budget's last quarter minus
-that of the quarter before. The arm is still rising if the mean rise over its seeds is more than
-twice its standard error over the seeds, and more than half the claim's default margin, below which
-more training could hardly turn a verdict. With one seed only the second condition is asked.
+The same seeds train at a budget and at twice that budget, each with the whole schedule, and are
+scored on the validation split. The rise is the mean over seeds of the difference in validation AUC.
+An arm is converged if the one-sided 95 % upper bound of its rise (Student's t over the pairs) is
+below half the claim's margin. It is rising if the lower bound is above zero. Between the two lies
+an arm of which the pilot cannot tell.
+
+A curve within one run would not do: under a cosine schedule every curve rises while the learning
+rate falls and is flat where it ends.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import sqrt
+from math import ceil, inf, isfinite, log2, sqrt
+from typing import Any
 
 import numpy as np
+from scipy.stats import t
 
 from mlp_med.errors import EvidenceError
 
-STANDARD_ERRORS = 2.0
-SMALLEST_RISE = 0.005
-Curve = Sequence[tuple[float, float]]
+CONFIDENCE = 0.95  # one-sided
+SHARE_OF_MARGIN = 0.5
+MOST_DOUBLINGS = 10
 
 
 @dataclass(frozen=True)
 class Convergence:
-    """The end of an arm's validation curves.
+    """What twice the budget brought an arm.
 
     Attributes:
-        rise: mean over seeds of (last quarter − the quarter before), in AUC; None where a quarter
-            holds no evaluation.
-        standard_error: of the rise over seeds; None with one seed.
-        rising: None where it cannot be judged.
+        budget_examples: the budget that is judged; the pilot also trained twice that.
+        rise: mean over the seeds of the gain in validation AUC.
+        lower, upper: one-sided 95 % bounds of the rise, infinite with one seed.
+        num_seeds: pairs of runs.
+        margin: of the claim.
     """
 
-    rise: float | None
-    standard_error: float | None
-    rising: bool | None
+    budget_examples: int
+    rise: float
+    lower: float
+    upper: float
+    num_seeds: int
+    margin: float
+
+    @property
+    def converged(self) -> bool:
+        """More training is shown to bring less than half the margin."""
+        return self.upper < SHARE_OF_MARGIN * self.margin
+
+    @property
+    def rising(self) -> bool:
+        """More training is shown to bring something, and not shown to bring little."""
+        return not self.converged and self.lower > 0
+
+    @property
+    def examples_needed(self) -> int | None:
+        """About how many examples the arm needs, if each doubling brings half of the one before.
+
+        None where the arm is converged, or needs more than a thousand times its budget.
+        """
+        wanted = SHARE_OF_MARGIN * self.margin
+        if self.converged or wanted <= 0:
+            return None
+        doublings = max(1, ceil(log2(max(self.rise, wanted) / wanted)) + 1)
+        return self.budget_examples * 2**doublings if doublings <= MOST_DOUBLINGS else None
+
+    def could_overturn(self, clearance: float) -> bool:
+        """Whether training this arm on could close a gap of `clearance` AUC.
+
+        A rising arm could. One that the pilot cannot tell of could if twice its upper bound closes
+        the gap: the sum of all further doublings, if each brings at most half of the one before.
+        """
+        if self.converged:
+            return False
+        return self.rising or 2 * self.upper >= clearance
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; an infinite bound is None."""
+        return {
+            "budget_examples": self.budget_examples,
+            "rise": self.rise,
+            "lower": self.lower if isfinite(self.lower) else None,
+            "upper": self.upper if isfinite(self.upper) else None,
+            "num_seeds": self.num_seeds,
+            "margin": self.margin,
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Convergence":
+        """Reads what `to_dict` wrote."""
+        bounds = {"lower": -inf, "upper": inf}
+        known = {name: values[name] for name in bounds if values[name] is not None}
+        return cls(**{**values, **bounds, **known})
 
 
 def judge_convergence(
-    curves: Mapping[int, Curve], smallest_rise: float = SMALLEST_RISE
+    at_budget: Sequence[float],
+    at_twice: Sequence[float],
+    *,
+    budget_examples: int,
+    margin: float,
 ) -> Convergence:
-    """Applies the rule to one arm.
+    """Judges one arm.
 
     Args:
-        curves: by seed, (examples seen, validation AUC) in any order; examples seen > 0 at the end.
-        smallest_rise: a mean rise up to this is not called one.
+        at_budget: validation AUC a seed at the budget.
+        at_twice: at twice the budget, the same seeds in the same order.
+        budget_examples: the budget.
+        margin: of the claim.
 
     Raises:
-        EvidenceError: no curve, or a curve without finite values.
+        EvidenceError: no pair, seeds that do not match, or an AUC that is not finite.
     """
-    if not curves:
-        raise EvidenceError("An arm without validation curves cannot be judged; rerun its cells.")
-    rises = [_rise(seed, curve) for seed, curve in curves.items()]
-    known = [rise for rise in rises if rise is not None]
-    if len(known) < len(rises):
-        return Convergence(None, None, None)
-    mean = float(np.mean(known))
-    if len(known) == 1:
-        return Convergence(mean, None, mean > smallest_rise)
-    error = float(np.std(known, ddof=1)) / sqrt(len(known))
-    return Convergence(mean, error, mean > max(smallest_rise, STANDARD_ERRORS * error))
-
-
-def _rise(seed: int, curve: Curve) -> float | None:
-    points = np.asarray(curve, np.float64).reshape(-1, 2)
-    if not len(points) or not np.isfinite(points).all():
+    first, second = np.asarray(at_budget, np.float64), np.asarray(at_twice, np.float64)
+    if first.shape != second.shape or first.ndim != 1 or not len(first):
         raise EvidenceError(
-            f"Seed {seed}: a validation curve needs finite (examples seen, AUC) pairs; "
-            f"{len(points)} came."
+            f"A pilot needs the same seeds at both budgets; got {first.size} runs at "
+            f"{budget_examples} examples and {second.size} at twice that."
         )
-    share = points[:, 0] / points[:, 0].max()
-    last, before = share > 0.75, (share > 0.5) & (share <= 0.75)
-    if not before.any():
-        return None
-    return float(points[last, 1].mean() - points[before, 1].mean())
+    if not (np.isfinite(first).all() and np.isfinite(second).all()):
+        raise EvidenceError("A pilot's validation AUCs must be finite; rerun its cells.")
+    gains = second - first
+    rise, number = float(gains.mean()), len(gains)
+    reach = inf
+    if number > 1:
+        error = float(gains.std(ddof=1)) / sqrt(number)
+        reach = float(t.ppf(CONFIDENCE, number - 1)) * error
+    return Convergence(budget_examples, rise, rise - reach, rise + reach, number, margin)

@@ -1,7 +1,8 @@
 """How small an effect a study can detect, and how large one would have to be to decide a claim.
 
 "Detect" means: a true effect of that size is declared supported with 80 % probability. With the
-rule "low end of the 95 % interval > margin", that is margin + (t₀.₉₇₅ + t₀.₈₀) · standard error.
+rule "low end of the 95 % interval > margin", that is margin + how far the interval reaches below
+the effect + t₀.₈₀ · standard error.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,9 +12,16 @@ from math import ceil, sqrt
 from scipy.special import stdtrit
 
 from mlp_med.evidence.contrast import Contrast
-from mlp_med.evidence.variance import CONFIDENCE, satterthwaite
+from mlp_med.evidence.variance import (
+    CONFIDENCE,
+    ArmVariance,
+    combined_interval,
+    satterthwaite,
+)
 
 POWER = 0.8
+LARGEST_AUC = 0.999  # that a planned arm may have
+STEP = 0.0005  # of a planned effect
 MOST_SEEDS = 200
 MOST_PATIENTS_FACTOR = 1000  # beyond either, a number is no advice
 
@@ -39,7 +47,7 @@ class PlanningAssumptions:
     """What is assumed of a study that has not run; the defaults are a nodule study's.
 
     Attributes:
-        auc: of either arm.
+        auc: of the arm that is not better.
         seed_sd: standard deviation of the AUC over seeds, beyond what the patients explain.
         seed_correlation: of the AUC errors of two seeds of an arm, over patients.
         arm_correlation: of two models of different arms.
@@ -62,7 +70,10 @@ def minimal_detectable_effect(contrast: Contrast, margin: float) -> float | None
     """
     if contrast.standard_error is None or contrast.degrees_of_freedom is None:
         return None
-    return margin + _reach(contrast.standard_error, contrast.degrees_of_freedom)
+    if contrast.ci_low is None:
+        return None
+    spare = float(stdtrit(contrast.degrees_of_freedom, POWER)) * contrast.standard_error
+    return margin + contrast.effect - contrast.ci_low + spare
 
 
 def planned_detectable_effect(
@@ -88,21 +99,44 @@ def planned_detectable_effect(
         assumptions: the default ones where None.
 
     Returns:
-        None with a single seed or fewer than two patients.
+        None with a single seed or fewer than two patients, or where the best arm that there could
+        be would not be told from the other.
     """
     assumed = assumptions or PlanningAssumptions()
     if num_seeds < 2 or num_patients < 2 or min(num_positive, num_negative) < 2:
         return None
     num_cases = num_positive + num_negative
     design_effect = 1 + max(0.0, num_cases / num_patients - 1) * assumed.intraclass_correlation
-    variance = design_effect * hanley_mcneil_variance(assumed.auc, num_positive, num_negative)
-    own = assumed.seed_sd**2 + variance * (1 - assumed.seed_correlation)
-    common = 2 * variance * max(0.0, assumed.seed_correlation - assumed.arm_correlation)
-    parts = [own / num_seeds, own / num_seeds, common]
     scarcer = min(num_patients, num_positive, num_negative) - 1
-    return margin + _reach(
-        sqrt(sum(parts)), satterthwaite(parts, [num_seeds - 1, num_seeds - 1, scarcer])
-    )
+
+    def detected(effect: float) -> bool:
+        """Whether the interval, lowered by what four studies in five exceed, is above the margin.
+
+        The better arm is nearer to 1, where the AUC varies less but the interval is more skewed.
+        """
+        aucs = (assumed.auc + effect, assumed.auc)
+        variances = [
+            design_effect * hanley_mcneil_variance(auc, num_positive, num_negative) for auc in aucs
+        ]
+        arms = [_planned_arm(*of, num_seeds, assumed) for of in zip(aucs, variances, strict=True)]
+        cross = assumed.arm_correlation * sqrt(variances[0] * variances[1])
+        interval = combined_interval(arms, cross, scarcer)
+        if interval is None:
+            return effect > margin
+        spare = float(stdtrit(interval.degrees_of_freedom, POWER)) * interval.standard_error
+        return interval.low - spare > margin
+
+    # From below: close to 1 the assumed spread of the seeds would no longer be possible.
+    steps = range(1, ceil((LARGEST_AUC - assumed.auc - margin) / STEP))
+    return next((margin + k * STEP for k in steps if detected(margin + k * STEP)), None)
+
+
+def _planned_arm(
+    auc: float, variance: float, num_seeds: int, assumed: PlanningAssumptions
+) -> ArmVariance:
+    own = variance * (1 - assumed.seed_correlation)
+    common = variance * assumed.seed_correlation
+    return ArmVariance(num_seeds, auc, assumed.seed_sd**2 + own, own, common)
 
 
 def hanley_mcneil_variance(auc: float, num_positive: int, num_negative: int) -> float:

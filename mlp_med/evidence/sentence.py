@@ -66,11 +66,14 @@ def _caveats(verdict: "Verdict") -> list[str]:
         caveats.append("provisional: fewer than 5 seeds")
     if verdict.exploratory:
         caveats.append("exploratory: patients unknown")
-    if verdict.rising_arms:
-        caveats.append(f"still rising at the end of the budget: {', '.join(verdict.rising_arms)}")
+    if verdict.unconverged_arms:
+        caveats.append(f"not shown to have converged: {', '.join(verdict.unconverged_arms)}")
     if verdict.incomplete_arms:
         caveats.append(f"incomplete: {', '.join(verdict.incomplete_arms)}")
-    caveats.append(f"controls {verdict.controls}")
+    if verdict.controls is None:
+        caveats.append("controls and training are for the author of the predictions to vouch for")
+    else:
+        caveats.append(f"controls {verdict.controls.status}")
     return caveats
 
 

@@ -133,6 +133,34 @@ def separation(auc: float, seed_sd: float) -> tuple[float, float]:
     return mean_separation(width), width
 
 
+def simulate_intervals(
+    study: SimulatedStudy, *, num_simulations: int, num_bootstrap: int, seed: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Effect, low and high end of every simulated study, [num_simulations] each.
+
+    Args:
+        study: the truth; at least two seeds an arm.
+        num_simulations: independent studies.
+        num_bootstrap: resamples of the patients in each.
+        seed: study k is drawn with a seed derived from (seed, k).
+    """
+    children = np.random.SeedSequence(seed).generate_state(num_simulations)
+    contrasts = [
+        compare_scored(
+            *simulate_scored(study, int(child)),
+            num_bootstrap=num_bootstrap,
+            seed=k,
+            cross_check=False,
+        )
+        for k, child in enumerate(children)
+    ]
+    return (
+        np.array([contrast.effect for contrast in contrasts]),
+        np.array([_end(contrast.ci_low, -1.0) for contrast in contrasts]),
+        np.array([_end(contrast.ci_high, 1.0) for contrast in contrasts]),
+    )
+
+
 def simulate_coverage(
     study: SimulatedStudy, *, num_simulations: int, num_bootstrap: int = 500, seed: int = 0
 ) -> Coverage:
@@ -144,14 +172,9 @@ def simulate_coverage(
         num_bootstrap: resamples of the patients in each.
         seed: study k is drawn with a seed derived from (seed, k).
     """
-    children = np.random.SeedSequence(seed).generate_state(num_simulations)
-    contrasts = [
-        compare_scored(*simulate_scored(study, int(child)), num_bootstrap=num_bootstrap, seed=k)
-        for k, child in enumerate(children)
-    ]
-    effect = np.array([contrast.effect for contrast in contrasts])
-    low = np.array([_end(contrast.ci_low, -1.0) for contrast in contrasts])
-    high = np.array([_end(contrast.ci_high, 1.0) for contrast in contrasts])
+    effect, low, high = simulate_intervals(
+        study, num_simulations=num_simulations, num_bootstrap=num_bootstrap, seed=seed
+    )
     too_high, too_low = float(np.mean(low > study.effect)), float(np.mean(high < study.effect))
     return Coverage(
         num_simulations=num_simulations,

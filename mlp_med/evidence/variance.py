@@ -17,21 +17,25 @@ widen the interval.
 Degrees of freedom are Satterthwaite's as in Hillis (2007), one term an arm, so that arms may
 differ in how much their seeds vary; the common part has those of the scarcer class's patients.
 
-Near an AUC of 1 the estimates are skewed and the symmetric interval refutes too readily, so the
-interval is widened to hold also the one that comes from each arm's logit interval by MOVER (Zou &
-Donner 2008). Away from 1 the two agree.
+The symmetric interval errs where AUCs are skewed, as near 1: an arm whose few seeds were lucky
+shows a high mean *and* a small spread, so that both ends mislead. The interval is therefore widened
+to hold a second one, made on the probit scale, where the seeds of a binormal model are normal. With
+probit(AUC) ~ N(m, v) over the seeds, the mean AUC is Φ(m / √(1 + v)). As in the intervals of a
+lognormal mean by Zou, Huo & Taleban (2009), the limits of m and those of v (from χ²) are joined by
+MOVER (Zou & Donner 2008), then those of the two arms. Away from 1 the two intervals agree.
 
 N. A. Obuchowski, H. E. Rockette, Commun. Stat. Simul. Comput. 24 (1995) 285–308.
 S. L. Hillis, Stat. Med. 26 (2007) 596–619; 33 (2014) 330–360.
 G. Y. Zou, A. Donner, Stat. Med. 27 (2008) 1693–1702.
+G. Y. Zou, C. Y. Huo, J. Taleban, Environmetrics 20 (2009) 172–180.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import isfinite, sqrt
+from math import exp, hypot, pi, sqrt
 
 import numpy as np
-from scipy.special import expit, logit, stdtrit
+from scipy.special import chdtri, ndtr, ndtri, stdtrit
 
 CONFIDENCE = 0.95
 NO_VARIANCE = 1e-15  # rounding of AUCs that are all equal
@@ -49,6 +53,8 @@ class ArmVariance:
             on different cases); None with one seed.
         common_variance: Cov2, what the patients do to all seeds of the arm alike; with one seed,
             its whole patient variance.
+        probit_variance: the sample variance of probit(AUC) over the seeds; where None, that of the
+            AUCs is carried to the probit scale by its slope.
     """
 
     num_seeds: int
@@ -56,6 +62,7 @@ class ArmVariance:
     between_seed_variance: float | None
     patient_variance: float | None
     common_variance: float
+    probit_variance: float | None = None
 
     @property
     def seed_variance(self) -> float | None:
@@ -82,20 +89,34 @@ class Interval:
     high: float
 
 
-def arm_variance(aucs: np.ndarray, covariance: np.ndarray) -> ArmVariance:
+def arm_variance(
+    aucs: np.ndarray, covariance: np.ndarray, num_pairs: int | None = None
+) -> ArmVariance:
     """Splits one arm's variance.
 
     Args:
         aucs: [num_seeds].
         covariance: [num_seeds, num_seeds] over resampled patients, the seeds held fixed.
+        num_pairs: positive cases times negative cases; an AUC of 1 counts as half a pair short
+            of it on the probit scale. None leaves that scale's variance out.
     """
     num_seeds, mean = len(aucs), float(np.mean(aucs))
     total = float(np.trace(covariance))
     if num_seeds == 1:
         return ArmVariance(1, mean, None, None, total)
     common = float(covariance.sum() - total) / (num_seeds * (num_seeds - 1))
+    probit_variance = None
+    if num_pairs is not None:
+        half_a_pair = 0.5 / num_pairs
+        inside = np.clip(aucs, half_a_pair, 1 - half_a_pair)
+        probit_variance = float(np.var(ndtri(inside), ddof=1))
     return ArmVariance(
-        num_seeds, mean, float(np.var(aucs, ddof=1)), max(0.0, total / num_seeds - common), common
+        num_seeds,
+        mean,
+        float(np.var(aucs, ddof=1)),
+        max(0.0, total / num_seeds - common),
+        common,
+        probit_variance,
     )
 
 
@@ -147,15 +168,12 @@ def _skewed_interval(
     effect: float,
     quantile: float,
 ) -> tuple[float, float]:
-    """MOVER: each arm's logit limits, joined with the arms' correlation."""
+    """MOVER: each arm's limits from the probit scale, joined with the arms' correlation."""
     errors = [
         sqrt(square + max(0.0, arm.common_variance))
         for square, arm in zip(squares, arms, strict=True)
     ]
-    below, above = zip(
-        *(_logit_reach(arm.mean_auc, e, quantile) for arm, e in zip(arms, errors, strict=True)),
-        strict=True,
-    )
+    below, above = zip(*(_probit_reach(arm, quantile) for arm in arms), strict=True)
     if len(arms) == 1:
         return effect - below[0], effect + above[0]
     product = errors[0] * errors[1]
@@ -168,10 +186,30 @@ def _skewed_interval(
     return effect - joined(below[0], above[1]), effect + joined(above[0], below[1])
 
 
-def _logit_reach(auc: float, standard_error: float, quantile: float) -> tuple[float, float]:
-    """How far the logit interval of an AUC reaches below and above it."""
-    centre = float(logit(auc))
-    if not isfinite(centre):  # all seeds perfect (or perfectly wrong): no scale to transform to
-        return quantile * standard_error, quantile * standard_error
-    reach = quantile * standard_error / (auc * (1 - auc))
-    return auc - float(expit(centre - reach)), float(expit(centre + reach)) - auc
+def _probit_reach(arm: ArmVariance, quantile: float) -> tuple[float, float]:
+    """How far the interval made on the probit scale reaches below and above an arm's mean AUC."""
+    between, patient = arm.between_seed_variance or 0.0, arm.patient_variance or 0.0
+    common, freedom = max(0.0, arm.common_variance), arm.num_seeds - 1
+    centre = float(ndtri(arm.mean_auc))
+    slope = exp(-(centre**2) / 2) / sqrt(2 * pi)  # of AUC over probit
+    if slope < NO_VARIANCE:  # all seeds perfect (or perfectly wrong): no scale to transform to
+        reach = quantile * sqrt(max(between, patient) / arm.num_seeds + common)
+        return reach, reach
+    spread = between / slope**2 if arm.probit_variance is None else arm.probit_variance
+    patient, common = patient / slope**2, common / slope**2
+    of_place = quantile * sqrt(max(spread, patient) / arm.num_seeds + common)
+    largest, smallest = (  # limits of the seeds' variance, at the interval's own confidence
+        spread * freedom / float(chdtri(freedom, tail))
+        for tail in ((1 + CONFIDENCE) / 2, (1 - CONFIDENCE) / 2)
+    )
+
+    def drawn_in(variance: float) -> float:
+        """How much nearer ½ than Φ(m) the mean AUC is, in probits, for this variance of seeds."""
+        return abs(centre) * (1 - 1 / sqrt(1 + max(0.0, variance - patient)))
+
+    inwards = drawn_in(largest) - drawn_in(spread)
+    outwards = drawn_in(spread) - drawn_in(smallest)
+    downwards, upwards = (inwards, outwards) if centre > 0 else (outwards, inwards)
+    low = float(ndtr(centre - hypot(of_place, downwards)))
+    high = float(ndtr(centre + hypot(of_place, upwards)))
+    return arm.mean_auc - low, high - arm.mean_auc

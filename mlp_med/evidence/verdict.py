@@ -6,12 +6,13 @@ from typing import Any, Literal
 
 from mlp_med.evidence.claim import AS_USED, Claim
 from mlp_med.evidence.contrast import Contrast
+from mlp_med.evidence.controls import Controls
+from mlp_med.evidence.convergence import Convergence
 from mlp_med.evidence.power import Needed, minimal_detectable_effect, needed
 from mlp_med.evidence.sentence import verdict_sentence
 from mlp_med.evidence.table import ArmRow
 
 FEWEST_SEEDS = 5  # below, a verdict is provisional
-CONTROLS_NOT_RUN = "not run"
 Outcome = Literal["supported", "refuted", "inconclusive"]
 
 
@@ -34,8 +35,9 @@ class Verdict:
         grid_not_information: what a user sees exceeds the margin, the primary contrast does not.
         provisional: fewer than five seeds in an arm.
         exploratory: patients are unknown.
-        controls: what became of the study's controls.
-        rising_arms: still rising at the end of their budget.
+        controls: what became of the study's controls; None where they are not ours to run, as on
+            predictions that came from elsewhere.
+        convergence: what the pilot said of each arm; empty where there was none.
         incomplete_arms: without all their planned seeds.
     """
 
@@ -53,9 +55,14 @@ class Verdict:
     grid_not_information: bool
     provisional: bool
     exploratory: bool
-    controls: str
-    rising_arms: tuple[str, ...]
+    controls: Controls | None
+    convergence: Mapping[str, Convergence] = field(hash=False)
     incomplete_arms: tuple[str, ...]
+
+    @property
+    def unconverged_arms(self) -> tuple[str, ...]:
+        """The arms that the pilot did not show to be converged."""
+        return tuple(arm for arm, found in self.convergence.items() if not found.converged)
 
     @property
     def sentence(self) -> str:
@@ -70,8 +77,8 @@ def decide(
     dataset: str,
     phantom: bool,
     secondary: Mapping[str, Contrast] | None = None,
-    controls: str = CONTROLS_NOT_RUN,
-    rising_arms: Sequence[str] = (),
+    controls: Controls | None = None,
+    convergence: Mapping[str, Convergence] | None = None,
     incomplete_arms: Sequence[str] = (),
     size: str = "small",
 ) -> Verdict:
@@ -80,7 +87,8 @@ def decide(
     With the two-sided 95 % interval of the effect and the margin m: supported if its low end > m;
     refuted if its high end < m (further equivalent if the low end > −m, reversed if the high end
     < −m); else inconclusive. There is no verdict of a smoke run, nor while an arm of the primary
-    contrast lacks seeds, nor without an interval, nor where more training could overturn it.
+    contrast lacks seeds, nor without an interval, nor unless the controls have passed, nor where
+    more training of the arm that lost could overturn it.
 
     Args:
         claim: what was claimed.
@@ -88,15 +96,18 @@ def decide(
         dataset: its name.
         phantom: True if the scans are drawn.
         secondary: the claim's other contrasts by name.
-        controls: what became of the controls.
-        rising_arms: arms still rising at the end of their budget.
+        controls: what became of the controls; None where they are not ours to run.
+        convergence: what the pilot said, by arm.
         incomplete_arms: arms without all their planned seeds.
         size: of the study; "smoke" claims nothing.
     """
     secondary = dict(secondary or {})
+    convergence = dict(convergence or {})
     reason = _why_no_verdict(claim, contrast, incomplete_arms, size)
+    if not reason and controls is not None:
+        reason = controls.reason
     if not reason and contrast is not None:
-        reason = _could_be_overturned(claim, _outcome(contrast, claim.margin), rising_arms)
+        reason = _could_be_overturned(claim, contrast, convergence)
     outcome: Outcome | None = None
     equivalent = reversed_ = False
     if not reason and contrast is not None:
@@ -127,7 +138,7 @@ def decide(
         provisional=contrast is None or min(contrast.num_seeds) < FEWEST_SEEDS,
         exploratory=contrast is not None and contrast.exploratory,
         controls=controls,
-        rising_arms=tuple(rising_arms),
+        convergence=convergence,
         incomplete_arms=tuple(incomplete_arms),
     )
 
@@ -158,7 +169,9 @@ def verdict_to_dict(verdict: Verdict, arms: Sequence[ArmRow], commit: str) -> di
         "n_patients": contrast.num_patients if contrast else None,
         "n_cases": contrast.num_cases if contrast else None,
         "n_seeds": min(contrast.num_seeds) if contrast else None,
-        "controls": verdict.controls,
+        "reason": verdict.reason,
+        "controls": verdict.controls.to_dict() if verdict.controls else None,
+        "convergence": {arm: found.to_dict() for arm, found in verdict.convergence.items()},
         "commit": commit,
         "arms": [row.to_dict() for row in arms],
     }
@@ -193,13 +206,25 @@ def _why_no_verdict(
     return ""
 
 
-def _could_be_overturned(claim: Claim, outcome: Outcome, rising_arms: Sequence[str]) -> str:
-    """Why more training could turn the outcome: the arm that lost was still rising; else empty."""
-    loser = {"supported": claim.primary[1], "refuted": claim.primary[0]}.get(outcome)
-    if loser not in rising_arms:
+def _could_be_overturned(
+    claim: Claim, contrast: Contrast, convergence: Mapping[str, Convergence]
+) -> str:
+    """Why more training could turn the outcome: the arm that lost may gain; else empty."""
+    outcome = _outcome(contrast, claim.margin)
+    if outcome == "supported" and contrast.ci_low is not None:
+        loser, clearance = claim.primary[1], contrast.ci_low - claim.margin
+    elif outcome == "refuted" and contrast.ci_high is not None:
+        loser, clearance = claim.primary[0], claim.margin - contrast.ci_high
+    else:
         return ""
+    found = convergence.get(loser)
+    if found is None or not found.could_overturn(clearance):
+        return ""
+    needed_examples = found.examples_needed
+    about = f"; about {needed_examples:,} examples would be needed" if needed_examples else ""
+    state = "was still rising" if found.rising else "is not shown to have converged"
     return (
-        f"it would be {outcome}, but {loser} was still rising when the budget ended; train longer"
+        f"it would be {outcome}, but {loser} {state} at {found.budget_examples:,} examples{about}"
     )
 
 

@@ -29,9 +29,10 @@ def render_crop(
     extent_mm: float,
     spacing_mm: float,
     fill: float = AIR_HU,
+    padding_below: float | None = PADDING_BELOW_HU,
 ) -> np.ndarray:
     """Renders a cube of `extent_mm` around `centre_mm` at one resolution; see `render_crops`."""
-    return render_crops(volume, centre_mm, extent_mm, [spacing_mm], fill)[0]
+    return render_crops(volume, centre_mm, extent_mm, [spacing_mm], fill, padding_below)[0]
 
 
 def render_crops(
@@ -40,6 +41,7 @@ def render_crops(
     extent_mm: float,
     spacings_mm: Sequence[float],
     fill: float = AIR_HU,
+    padding_below: float | None = PADDING_BELOW_HU,
 ) -> list[np.ndarray]:
     """Renders the same cube at several resolutions, each in one step from the native scan.
 
@@ -49,6 +51,7 @@ def render_crops(
         extent_mm: edge of the cube.
         spacings_mm: the resolutions, mm a voxel; each a whole fraction of the extent.
         fill: value of what lies outside the scan.
+        padding_below: voxels below this are no measurement and become `fill`; None where all are.
 
     Returns:
         For each resolution float32 [n, n, n] as [z, y, x], n = extent / spacing; voxel i of an axis
@@ -61,9 +64,9 @@ def render_crops(
         raise ValueError(f"expected a finite centre in mm, found {centre_mm}")
     sizes = [crop_size(extent_mm, spacing) for spacing in spacings_mm]
     coarsest_mm = max(spacings_mm)
-    if _aligned_axes(volume.direction) is None:
-        volume = _straighten(volume, centre_mm, extent_mm, coarsest_mm, fill)
-    block, start = _cut(volume, centre_mm, extent_mm, coarsest_mm, fill)
+    if aligned_axes(volume.direction) is None:
+        volume = _straighten(volume, centre_mm, extent_mm, coarsest_mm, fill, padding_below)
+    block, start = _cut(volume, centre_mm, extent_mm, coarsest_mm, fill, padding_below)
     centre = continuous_index(volume, centre_mm) - start
     return [
         _render(volume, block, centre, size, spacing) + np.float32(fill)
@@ -86,18 +89,22 @@ def crop_size(extent_mm: float, spacing_mm: float) -> int:
     return size
 
 
-def _grid(size: int, spacing_mm: float) -> np.ndarray:
+def grid_mm(size: int, spacing_mm: float) -> np.ndarray:
     """Voxel centres along an axis, in mm from the centre of the crop."""
     return (np.arange(size) - (size - 1) / 2) * spacing_mm
 
 
-def _aligned_axes(direction: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
-    """For each physical axis the native axis along it and its sign; None for an oblique scan."""
+def aligned_axes(direction: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+    """For each physical axis the native axis along it and its sign; None for an oblique image.
+
+    Args:
+        direction: float64 [3, 3] or [2, 2].
+    """
     nearest = np.round(direction)
     if np.abs(direction - nearest).max() > ALIGNED_WITHIN:
         return None
     native_axes = np.abs(nearest).argmax(axis=1)
-    return native_axes, nearest[np.arange(3), native_axes]
+    return native_axes, nearest[np.arange(len(nearest)), native_axes]
 
 
 def _cut(
@@ -106,6 +113,7 @@ def _cut(
     extent_mm: float,
     coarsest_mm: float,
     fill: float,
+    padding_below: float | None,
     margin: int = 0,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Copies the voxels that any of the crops needs, as float32 above `fill`.
@@ -122,7 +130,8 @@ def _cut(
     stop = np.clip(np.ceil(indices.max(axis=0) + reach) + 1, start, size).astype(int)
     x, y, z = (slice(low, high) for low, high in zip(start, stop, strict=True))
     block = volume.voxels[z, y, x].astype(np.float32)
-    block[block < PADDING_BELOW_HU] = fill
+    if padding_below is not None:
+        block[block < padding_below] = fill
     block -= np.float32(fill)  # what the scan lacks is then zero, and needs no voxels
     return (np.pad(block, margin), start - margin) if margin else (block, start)
 
@@ -134,7 +143,7 @@ def _render(
 
     `centre` is the centre of the crop as native index (x, y, z) of the block.
     """
-    aligned = _aligned_axes(volume.direction)
+    aligned = aligned_axes(volume.direction)
     assert aligned is not None
     native_axes, signs = aligned
     block = block.transpose(2 - native_axes[::-1])  # [z, y, x] of the patient
@@ -143,7 +152,7 @@ def _render(
     for physical_axis, (axis, sign) in enumerate(zip(native_axes, signs, strict=True)):
         native = volume.spacing_mm[axis]
         first, weights = resampling_weights(
-            centre[axis] + sign * _grid(size, spacing_mm) / native,
+            centre[axis] + sign * grid_mm(size, spacing_mm) / native,
             scale=max(1.0, spacing_mm / native),
             num_samples=block.shape[2 - physical_axis],
         )
@@ -161,6 +170,7 @@ def _straighten(
     extent_mm: float,
     coarsest_mm: float,
     fill: float,
+    padding_below: float | None,
 ) -> Volume:
     """The part of an oblique scan that the crops need, interpolated onto the patient's axes.
 
@@ -168,7 +178,9 @@ def _straighten(
     the low-pass follows along the crop's own axes, as for every other scan. A low-pass along the
     oblique axes would let waves of up to √2 times the Nyquist limit through.
     """
-    block, start = _cut(volume, centre_mm, extent_mm, coarsest_mm, fill, margin=SPLINE_MARGIN)
+    block, start = _cut(
+        volume, centre_mm, extent_mm, coarsest_mm, fill, padding_below, margin=SPLINE_MARGIN
+    )
     image = sitk.GetImageFromArray(block)
     image.SetSpacing(volume.spacing_mm)
     image.SetDirection(volume.direction.ravel().tolist())
@@ -176,7 +188,7 @@ def _straighten(
     image.SetOrigin(corner.tolist())
     spacing_mm = min(volume.spacing_mm)
     size = int(np.ceil((extent_mm + 2 * LOBES * max(coarsest_mm, spacing_mm)) / spacing_mm)) + 1
-    origin = np.asarray(centre_mm, dtype=np.float64) + _grid(size, spacing_mm)[0]
+    origin = np.asarray(centre_mm, dtype=np.float64) + grid_mm(size, spacing_mm)[0]
     resampler = sitk.ResampleImageFilter()
     resampler.SetInterpolator(sitk.sitkBSpline3)
     resampler.SetSize([size] * 3)

@@ -16,7 +16,7 @@ MUSCLE_HU = 50.0
 LUNG_HU = -870.0
 # Parenchyma gets denser from front to back, as blood follows gravity in a lying patient.
 LUNG_GRADIENT_HU = 45.0
-# The scan covers this part of a lung of LUNG_HEIGHT_MM, from its base on.
+# The scan covers a part of a lung of LUNG_HEIGHT_MM, from this height above its base on.
 LUNG_HEIGHT_MM = 250.0
 COVERAGE_START_MM = 42.0
 
@@ -50,14 +50,21 @@ class Chest:
         return gradient / np.maximum(np.linalg.norm(gradient, axis=1, keepdims=True), 1e-6)
 
 
-def build_chest(rng: np.random.Generator, extent_mm: tuple[float, float, float]) -> Chest:
-    """The chest of one patient in a scan of `extent_mm` (x, y, z)."""
+def build_chest(
+    rng: np.random.Generator,
+    extent_mm: tuple[float, float, float],
+    start_mm: float = COVERAGE_START_MM,
+) -> Chest:
+    """The chest of one patient in a scan of `extent_mm` (x, y, z).
+
+    The scan begins `start_mm` above the base of the lungs.
+    """
     sizes = [int(np.ceil(extent / FIELD_SPACING_MM)) + 2 for extent in extent_mm]
     axes = [np.arange(size, dtype=np.float32) * FIELD_SPACING_MM for size in sizes]
     middle = np.array(extent_mm[:2]) / 2 + rng.uniform(-6, 6, 2)
     x = np.broadcast_to(axes[0] - np.float32(middle[0]), sizes[::-1])
     y = np.broadcast_to((axes[1] - np.float32(middle[1]))[:, None], sizes[::-1])
-    z = np.broadcast_to((axes[2] + np.float32(COVERAGE_START_MM))[:, None, None], sizes[::-1])
+    z = np.broadcast_to((axes[2] + np.float32(start_mm))[:, None, None], sizes[::-1])
     x, y, z = _warp(rng, x, y, z)
 
     half_width, half_depth = rng.uniform(122, 140), rng.uniform(86, 100)
@@ -86,7 +93,7 @@ def build_chest(rng: np.random.Generator, extent_mm: tuple[float, float, float])
     air_hu = LUNG_HU + rng.normal(0, 15) + LUNG_GRADIENT_HU * (y / np.float32(half_depth))
     air_hu = air_hu + _texture(rng, x.shape, 5.0, 12) + _texture(rng, x.shape, 0.5, 10)
     air_hu = np.where(airways > -1, np.float32(-990), air_hu)
-    to_scan = np.array([*middle, -COVERAGE_START_MM])
+    to_scan = np.array([*middle, -start_mm])
     return Chest(
         lung_mm=lung.astype(np.float32),
         airspace_mm=np.maximum(lung, airways).astype(np.float32),

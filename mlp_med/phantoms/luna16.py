@@ -9,40 +9,27 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+from mlp_med.cores import available_cores
 from mlp_med.errors import SourceError
+from mlp_med.phantoms import variants
+from mlp_med.phantoms.controls import FINE_BLOB_MM
 from mlp_med.phantoms.metaimage import write_metaimage
-from mlp_med.phantoms.scan import (
-    COVERAGE_MM,
-    JITTER_MM,
-    NUM_PIXELS,
-    PHANTOM_VERSION,
-    plan_scan,
-    render_scan,
-    world_placement,
-)
+from mlp_med.phantoms.scan import PHANTOM_VERSION, world_placement
 
 NUM_SUBSETS = 10
-# The thinnest slices make the largest scan.
-LARGEST_SCAN_BYTES = int(2 * NUM_PIXELS**2 * COVERAGE_MM)
 STATEMENT = "Drawn by mlp_med, not scanned: no patient, and nothing that holds for medicine."
-DEPARTURES = [
-    f"a scan covers {COVERAGE_MM:g} mm of the chest, a real one 250 to 350 mm",
-    "a scan holds 8 to 12 nodules, a LUNA16 scan 1.3 on average",
-    "every candidate is a nodule or a hard mimic of one, one mark each; LUNA16 has hundreds a scan",
-    f"marks lie up to {JITTER_MM:g} mm off the centre, alike for both classes",
-    "no contrast agent, calcification, emphysema, motion or metal; slices are as thick as apart",
-    "no mark falls on an excluded finding: there is no annotations_excluded.csv",
-]
 TABLES = {
     "annotations.csv": "seriesuid,coordX,coordY,coordZ,diameter_mm",
     "candidates_V2.csv": "seriesuid,coordX,coordY,coordZ,class",
 }
 MARKER = "PHANTOM.json"
+VARIANT_KEYS = ("variant", "blob_mm")
 
 Progress = Callable[[int, int], None]
 ScanRows = dict[str, list[str]]
@@ -53,6 +40,8 @@ def write_luna16(
     *,
     num_scans: int,
     seed: int,
+    variant: str = variants.NODULES,
+    blob_mm: float = FINE_BLOB_MM,
     num_workers: int | None = None,
     progress: Progress | None = None,
 ) -> dict[str, object]:
@@ -66,8 +55,12 @@ def write_luna16(
 
     Args:
         out: made if absent; else empty, or this very phantom.
-        num_scans: at least 1; a scan takes 34 to 84 MB.
+        num_scans: at least 1; a scan takes 34 to 84 MB, of a control 29 MB.
         seed: 0 or more.
+        variant: "nodules" among their mimics, or a control: "coarse_answer", whose answer every
+            resolution holds, or "fine_answer", whose answer only voxels finer than 5 mm hold.
+        blob_mm: size of the structure that the answer lies in, for "fine_answer": 2.5 for a study
+            whose finest voxels have 1.25 mm, 1.25 for one with 0.625 mm.
         num_workers: processes, at least 1.
         progress: called as progress(scans done, num_scans).
 
@@ -75,7 +68,7 @@ def write_luna16(
         What PHANTOM.json says.
 
     Raises:
-        SourceError: `out` holds something else, or the disk is or becomes too full.
+        SourceError: no such variant, `out` holds something else, or the disk is or becomes full.
     """
     out = Path(out)
     if num_scans < 1 or seed < 0 or (num_workers is not None and num_workers < 1):
@@ -83,24 +76,29 @@ def write_luna16(
             "a phantom needs num_scans ≥ 1, seed ≥ 0 and num_workers ≥ 1; "
             f"got {num_scans}, {seed} and {num_workers}"
         )
+    variants.require_variant(variant, blob_mm)
     identity = {
         "name": "luna16",
         "version": PHANTOM_VERSION,
         "seed": seed,
         "num_scans": num_scans,
+        **variants.identity(variant, blob_mm),
     }
     found = _found(out, identity)
     if found is not None and found["complete"]:
         return found
     try:
-        _start(out, {**identity, "statement": STATEMENT, "departures": DEPARTURES})
-        workers = num_workers or len(os.sched_getaffinity(0))
-        rows = _write_scans(out, num_scans, seed, min(workers, num_scans), progress)
+        departures = variants.departures(variant, blob_mm)
+        scan_bytes = variants.largest_scan_bytes(variant)
+        _start(out, {**identity, "statement": STATEMENT, "departures": departures}, scan_bytes)
+        workers = num_workers or available_cores()
+        draw = partial(_write_scan, out, variant, blob_mm, seed)
+        rows = _write_scans(out, draw, num_scans, min(workers, num_scans), progress)
         return _finish(out, rows)
     except OSError as error:
         raise SourceError(
             f"{out}: writing the phantom stopped: {error}. Make room (up to "
-            f"{num_scans * LARGEST_SCAN_BYTES / 1e9:.1f} GB) and run again: it goes on from there."
+            f"{num_scans * scan_bytes / 1e9:.1f} GB) and run again: it goes on from there."
         ) from error
 
 
@@ -119,7 +117,8 @@ def _found(out: Path, identity: dict[str, object]) -> dict[str, object] | None:
         return None
     try:
         found = json.loads(marker.read_text())
-        held = {key: found[key] for key in identity}
+        keys = {*identity, *(key for key in VARIANT_KEYS if key in found)}
+        held = {key: found[key] for key in sorted(keys)}
         found["complete"] = bool(found["complete"])
     except (ValueError, KeyError, TypeError) as error:
         raise SourceError(f"{marker} cannot be read ({error!r}): remove {out}") from error
@@ -130,14 +129,14 @@ def _found(out: Path, identity: dict[str, object]) -> dict[str, object] | None:
     return found
 
 
-def _start(out: Path, description: dict[str, object]) -> None:
+def _start(out: Path, description: dict[str, object], scan_bytes: int) -> None:
     """Makes the directories, leftovers removed, and marks the phantom as unfinished."""
     for subset in range(NUM_SUBSETS):
         (out / f"subset{subset}").mkdir(parents=True, exist_ok=True)
     for leftover in out.glob("**/*.unfinished"):
         leftover.unlink()
     _write_whole(out / MARKER, _as_json({**description, "complete": False}))
-    wanted = int(description["num_scans"]) * LARGEST_SCAN_BYTES  # type: ignore[call-overload]
+    wanted = int(description["num_scans"]) * scan_bytes  # type: ignore[call-overload]
     present = sum(raw.stat().st_size for raw in out.glob("subset*/*.raw"))
     free = shutil.disk_usage(out).free
     if free < 0.6 * (wanted - present):
@@ -145,7 +144,11 @@ def _start(out: Path, description: dict[str, object]) -> None:
 
 
 def _write_scans(
-    out: Path, num_scans: int, seed: int, num_workers: int, progress: Progress | None
+    out: Path,
+    draw: Callable[[int], ScanRows],
+    num_scans: int,
+    num_workers: int,
+    progress: Progress | None,
 ) -> list[ScanRows]:
     """Writes every scan in processes of its own kind; the rows of each, in order."""
     rows: dict[int, ScanRows] = {}
@@ -153,7 +156,7 @@ def _write_scans(
     # this process, whose libraries may compute with more threads, which can change the last bit.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(num_workers, context, _prepare_worker) as pool:
-        pending = {pool.submit(_write_scan, out, seed, n): n for n in range(num_scans)}
+        pending = {pool.submit(draw, n): n for n in range(num_scans)}
         try:
             for done in as_completed(pending):
                 rows[pending[done]] = done.result()
@@ -183,15 +186,15 @@ def _prepare_worker() -> None:
     threading.Thread(target=follow, daemon=True).start()
 
 
-def _write_scan(out: Path, seed: int, number: int) -> ScanRows:
+def _write_scan(out: Path, variant: str, blob_mm: float, seed: int, number: int) -> ScanRows:
     """Writes one scan unless it is there, and returns its rows of the tables."""
-    plan = plan_scan(seed, number)
+    plan = variants.plan(variant, seed, number, blob_mm)
     origin, flipped = world_placement(seed, number)
     header = out / f"subset{number % NUM_SUBSETS}" / f"{plan.series_uid}.mhd"
     if not header.exists():
         write_metaimage(
             header,
-            render_scan(plan),
+            variants.render(plan),
             origin_mm=origin,
             spacing_mm=(plan.grid.pixel_mm, plan.grid.pixel_mm, plan.grid.slice_mm),
             flipped=flipped,
@@ -201,7 +204,7 @@ def _write_scan(out: Path, seed: int, number: int) -> ScanRows:
         mark = _row(plan.series_uid, finding.candidate_mm + origin, f"{int(finding.is_nodule)}")
         rows["candidates_V2.csv"].append(mark)
         if finding.is_nodule:
-            centre, diameter = finding.site.centre_mm + origin, finding.site.diameter_mm
+            centre, diameter = finding.centre_mm + origin, finding.diameter_mm
             rows["annotations.csv"].append(_row(plan.series_uid, centre, f"{diameter:.6f}"))
     return rows
 

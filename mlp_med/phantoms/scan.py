@@ -34,6 +34,16 @@ class Finding:
     is_nodule: bool
     candidate_mm: np.ndarray
 
+    @property
+    def centre_mm(self) -> np.ndarray:
+        """Where it lies: the site's centre."""
+        return self.site.centre_mm
+
+    @property
+    def diameter_mm(self) -> float:
+        """The site's diameter."""
+        return self.site.diameter_mm
+
 
 @dataclass(frozen=True)
 class ScanPlan:
@@ -51,10 +61,10 @@ class ScanPlan:
 
 def plan_scan(seed: int, number: int, num_pixels: int = NUM_PIXELS) -> ScanPlan:
     """The plan of scan `number`: a pure function of its arguments."""
-    grid = draw_grid(_stream(seed, number, "grid"), COVERAGE_MM, num_pixels)
-    chest = build_chest(_stream(seed, number, "chest"), grid.extent_mm)
-    vessels = _grow_vessels(_stream(seed, number, "vessels"), chest, grid)
-    rng = _stream(seed, number, "findings")
+    grid = draw_grid(stream(seed, number, "grid"), COVERAGE_MM, num_pixels)
+    chest = build_chest(stream(seed, number, "chest"), grid.extent_mm)
+    vessels = grow_vessels(stream(seed, number, "vessels"), chest, grid)
+    rng = stream(seed, number, "findings")
     sites = draw_sites(rng, chest, vessels, grid.extent_mm, SITES_PER_SCAN)
     num_nodules = min(len(sites), int(rng.integers(NODULES_PER_SCAN[0], NODULES_PER_SCAN[1] + 1)))
     findings = [
@@ -63,7 +73,7 @@ def plan_scan(seed: int, number: int, num_pixels: int = NUM_PIXELS) -> ScanPlan:
         for index, site in enumerate(sites)
     ]
     findings = [findings[index] for index in rng.permutation(len(findings))]
-    kernel = draw_kernel(_stream(seed, number, "kernel"))
+    kernel = draw_kernel(stream(seed, number, "kernel"))
     uid = series_uid(seed, number)
     return ScanPlan(seed, number, uid, grid, kernel, chest, vessels, findings)
 
@@ -72,46 +82,49 @@ def render_scan(plan: ScanPlan) -> np.ndarray:
     """The voxels of a planned scan: int16 HU [z, y, x]."""
     scene = empty_scene(plan.chest, plan.grid)
     tubes = [plan.vessels]
-    rng = _stream(plan.seed, plan.number, "shapes")
+    rng = stream(plan.seed, plan.number, "shapes")
     for finding in plan.findings:
         if finding.is_nodule:
             tubes += _paint_nodule(rng, scene, finding.site)
         else:
             tubes += _mimic_tubes(rng, finding.site)
     paint_tubes(scene, join_tubes(tubes))
-    noise = _stream(plan.seed, plan.number, "noise")
+    noise = stream(plan.seed, plan.number, "noise")
     return expose(noise, plan.chest, scene, plan.grid, plan.kernel)
 
 
 def world_placement(seed: int, number: int) -> tuple[tuple[float, float, float], bool]:
     """Where the scan's origin lies in the world (LPS mm), and whether it is stored flipped."""
-    rng = _stream(seed, number, "world")
+    rng = stream(seed, number, "world")
     x, y, z = rng.normal([-175, -170, -260], [8, 12, 60]).round(4).tolist()
     return (x, y, z), bool(rng.uniform() < FLIPPED_SHARE)
 
 
-def series_uid(seed: int, number: int) -> str:
+def series_uid(seed: int, number: int, variant: str = "") -> str:
     """A UID under 2.25, the root that stands for UUIDs, so that no archive's root is used."""
-    digest = sha256(f"mlp_med phantom luna16 {PHANTOM_VERSION} {seed} {number}".encode()).digest()
+    text = f"mlp_med phantom luna16 {PHANTOM_VERSION} {seed} {number} {variant}".rstrip()
+    digest = sha256(text.encode()).digest()
     return f"2.25.{uuid.UUID(bytes=digest[:16], version=4).int}"
 
 
-def _stream(seed: int, number: int, purpose: str) -> np.random.Generator:
+def stream(seed: int, number: int, purpose: str) -> np.random.Generator:
     """A random stream of its own for each purpose, so that none disturbs another."""
     key = int.from_bytes(sha256(purpose.encode()).digest()[:4], "little")
     return np.random.default_rng([PHANTOM_VERSION, seed, number, key])
 
 
-def _grow_vessels(rng: np.random.Generator, chest: Chest, grid: ScanGrid) -> Tubes:
+def grow_vessels(
+    rng: np.random.Generator, chest: Chest, grid: ScanGrid, leaves_per_tree: int = LEAVES_PER_TREE
+) -> Tubes:
     """An artery and a vein for each lung."""
-    points = rng.uniform(0, grid.extent_mm, (30 * LEAVES_PER_TREE, 3))
+    points = rng.uniform(0, grid.extent_mm, (30 * leaves_per_tree, 3))
     points = points[chest.lung_depth(points) > 1.5]
     middle = chest.hilum_mm[:, 0].mean()
     trees = []
     for hilum in chest.hilum_mm:
         side = points[(points[:, 0] > middle) == (hilum[0] > middle)]
         for which, height in enumerate((6.0, -8.0)):
-            leaves = side[which * LEAVES_PER_TREE : (which + 1) * LEAVES_PER_TREE]
+            leaves = side[which * leaves_per_tree : (which + 1) * leaves_per_tree]
             trees.append(grow_tree(rng, hilum + np.array([0, 0, height]), leaves))
     return join_tubes(trees)
 

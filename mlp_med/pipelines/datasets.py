@@ -2,7 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
+from typing import Any
+
+from mlp_med.errors import DatasetError
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,42 @@ METASTASIS_PATCHES = DatasetDescription(
 DESCRIPTIONS: Mapping[str, DatasetDescription] = MappingProxyType(
     {description.name: description for description in (LUNA16, METASTASIS_PATCHES)}
 )
+
+
+def describe(
+    name: str, data_dir: Path | None = None, *, source: Path | None = None, **options: Any
+) -> DatasetDescription:
+    """The description of a dataset: a constant, or for a user's own scans what was built of them.
+
+    Args:
+        name: of the dataset.
+        data_dir: where it is built; its metadata hold the description.
+        source: asked where it is not built.
+        **options: of the builder, with `source`.
+
+    Raises:
+        DatasetError: unknown dataset; or it is not built, and no source is given.
+        SourceError: the source has problems.
+    """
+    if name in DESCRIPTIONS:
+        return DESCRIPTIONS[name]
+    import tfds_builders
+
+    if name not in tfds_builders.DATASETS:
+        known = ", ".join(tfds_builders.DATASETS)
+        raise DatasetError(f"there is no dataset {name!r}; there are: {known}")
+    try:
+        if data_dir is None:
+            raise DatasetError(f"{name} has no description of its own; say where it is built")
+        kept = tfds_builders.built_description(name, data_dir)
+    except DatasetError:
+        if source is None:
+            raise
+        kept = tfds_builders.DATASETS[name].describe_source(source, **options)
+    values: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in kept.items()
+    }
+    return DatasetDescription(**values)
 
 
 def config_name(description: DatasetDescription, resolution: float) -> str:

@@ -8,8 +8,9 @@ import pandas as pd
 
 from mlp_med.errors import EvidenceError
 from mlp_med.evidence.claim import Claim
-from mlp_med.evidence.contrast import Contrast, compare_arms
-from mlp_med.evidence.convergence import judge_convergence
+from mlp_med.evidence.contrast import Contrast, compare_arms, estimate_arm
+from mlp_med.evidence.controls import ControlOutcome, Controls, judge_a_a, judge_permuted
+from mlp_med.evidence.convergence import Convergence
 from mlp_med.evidence.table import (
     ArmRow,
     StratumEffect,
@@ -49,13 +50,25 @@ class Analysis:
     notes: Sequence[str] = field(default_factory=list)
     commit: str = "unknown"
 
+    @property
+    def compared(self) -> list[ArmRow]:
+        """The arms without the study's own controls: those that stand for a resolution."""
+        own = own_control_arms(self.verdict.claim)
+        return [row for row in self.arms if row.arm not in own]
+
     def to_dict(self) -> dict[str, Any]:
         """The content of verdict.json."""
         return verdict_to_dict(self.verdict, self.arms, self.commit)
 
 
-def analyse(record: StudyRecord, data: StudyData) -> Analysis:
+def analyse(record: StudyRecord, data: StudyData, controls: Controls) -> Analysis:
     """Decides the claim that the plan holds, from the done cells alone.
+
+    Args:
+        record: the study.
+        data: its done cells.
+        controls: what the record of the phantom's controls says of the code; the study's own
+            controls are added.
 
     Raises:
         EvidenceError: the cells' predictions do not fit together.
@@ -67,7 +80,6 @@ def analyse(record: StudyRecord, data: StudyData) -> Analysis:
         for name, (a, b) in pairs.items()
         if a in data.predictions and b in data.predictions
     }
-    rising, notes = _rising_arms(data)
     incomplete = dict.fromkeys(cell.arm for cell in record.cells if cell.state != "done")
     verdict = decide(
         claim,
@@ -75,20 +87,26 @@ def analyse(record: StudyRecord, data: StudyData) -> Analysis:
         dataset=record.plan["dataset"]["name"],
         phantom=is_phantom(record),
         secondary={name: contrasts[name] for name in claim.secondary if name in contrasts},
-        rising_arms=rising,
+        controls=controls.joined_with(_own_controls(claim, data)),
+        convergence=_convergence(record),
         incomplete_arms=tuple(incomplete),
         size=record.plan["size"],
     )
-    strata, stratum_notes = _strata(claim, data)
+    strata, notes = _strata(claim, data)
     arms = [_arm_row(data, arm) for arm in data.arms]
-    native = {row.resolution: row.estimate.aucs for row in arms if row.control == "none"}
+    own = own_control_arms(claim)
+    native = {
+        row.resolution: row.estimate.aucs
+        for row in arms
+        if row.control == "none" and row.arm not in own
+    }
     return Analysis(
         verdict=verdict,
         contrasts=contrasts,
         arms=arms,
         strata=strata,
         slope_per_octave=slope_per_octave(native) if native else None,
-        notes=[*notes, *stratum_notes],
+        notes=notes,
         commit=record.tags.get("commit", "unknown"),
     )
 
@@ -97,7 +115,13 @@ def read_claim(plan: Mapping[str, Any]) -> Claim:
     """The claim as the plan keeps it: JSON has no tuples."""
     secondary = {name: (a, b) for name, (a, b) in plan.get("secondary", {}).items()}
     first, second = plan["primary"]
-    return Claim(**{**plan, "primary": (first, second), "secondary": secondary})
+    a_a = tuple(plan["a_a"]) if plan.get("a_a") else None
+    return Claim(**{**plan, "primary": (first, second), "secondary": secondary, "a_a": a_a})
+
+
+def own_control_arms(claim: Claim) -> set[str]:
+    """The arms that are there to check the study: the second of the A/A pair, and the permuted."""
+    return {claim.permuted or "", claim.a_a[1] if claim.a_a else ""} - {""}
 
 
 def is_phantom(record: StudyRecord) -> bool:
@@ -118,22 +142,31 @@ def _arm_row(data: StudyData, arm: str) -> ArmRow:
     )
 
 
-def _rising_arms(data: StudyData) -> tuple[tuple[str, ...], list[str]]:
-    rising, notes = [], []
-    for arm in data.arms:
-        curves = {
-            int(str(seed)): list(zip(curve["examples_seen"], curve["validation_auc"], strict=True))
-            for seed, curve in data.curves[data.curves["arm"] == arm].groupby("seed")
-        }
-        judged = judge_convergence(curves) if curves else None
-        if judged is None or judged.rising is None:
-            notes.append(
-                f"Whether {arm} was still rising when its budget ended cannot be told: its "
-                "validation curves have too few points."
-            )
-        elif judged.rising:
-            rising.append(arm)
-    return tuple(rising), notes
+def _convergence(record: StudyRecord) -> dict[str, Convergence]:
+    pilot = record.plan.get("pilot")
+    arms = pilot["arms"] if pilot else {}
+    return {arm: Convergence.from_dict(found["convergence"]) for arm, found in arms.items()}
+
+
+def _own_controls(claim: Claim, data: StudyData) -> list[ControlOutcome]:
+    """The controls that a study on real data carries; one without cells has not passed."""
+    outcomes = []
+    if claim.a_a is not None:
+        missing = [arm for arm in claim.a_a if arm not in data.predictions]
+        if missing:
+            outcomes.append(ControlOutcome("A/A", False, f"no finished cell of {missing[0]}"))
+        else:
+            pair = [data.predictions[arm] for arm in claim.a_a]
+            contrast = compare_arms(*pair, seed=BOOTSTRAP_SEED)
+            outcomes.append(judge_a_a(contrast, claim.margin))
+    if claim.permuted is not None:
+        predictions = data.predictions.get(claim.permuted)
+        if predictions is None:
+            missing_arm = f"no finished cell of {claim.permuted}"
+            outcomes.append(ControlOutcome("permuted labels", False, missing_arm))
+        else:
+            outcomes.append(judge_permuted(estimate_arm(predictions, seed=BOOTSTRAP_SEED)))
+    return outcomes
 
 
 def _strata(claim: Claim, data: StudyData) -> tuple[dict[str, Sequence[StratumEffect]], list[str]]:

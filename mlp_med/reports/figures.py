@@ -82,6 +82,34 @@ def draw_auc_by_resolution(
     return figure
 
 
+def draw_auc_by_arm(arms: pd.DataFrame, seeds: pd.DataFrame, *, title: str) -> Figure:
+    """Test AUC of arms that no axis orders: a row an arm, its mean, interval and every seed.
+
+    Args:
+        arms: arm, mean_auc, ci_low, ci_high (NaN without an interval).
+        seeds: arm, seed, test_auc.
+        title: says what it is of.
+    """
+    with _styled():
+        figure, axes = _panels(1, height=1.2 + 0.5 * len(arms))
+        axis = axes[0]
+        places = np.arange(len(arms))[::-1]
+        for number, (place, row) in enumerate(zip(places, arms.to_dict("records"), strict=True)):
+            mean = float(row["mean_auc"])
+            ends = np.nan_to_num([[mean - row["ci_low"]], [row["ci_high"] - mean]])
+            look: dict[str, Any] = {"color": COLOURS[number % len(COLOURS)], "linewidth": 2}
+            axis.errorbar([mean], [place], xerr=ends, fmt="o", capsize=4, **look)
+            dots = seeds[seeds["arm"] == row["arm"]]
+            heights = place - 0.2 + 4 * _spread(dots)
+            axis.plot(dots["test_auc"], heights, "o", markersize=3, color=look["color"], alpha=0.45)
+        axis.set_yticks(places, arms["arm"])
+        axis.set_ylim(-0.7, len(arms) - 0.5)
+        axis.grid(axis="y", visible=False)
+        axis.set_xlabel("test AUC, with 95 % interval; every small dot is a seed")
+        figure.suptitle(title, x=0.01, ha="left", fontsize=10, fontweight="bold")
+    return figure
+
+
 def draw_forest(rows: pd.DataFrame, *, margin: float, title: str) -> Figure:
     """Effects with their intervals, one below the other, against zero and the margin.
 

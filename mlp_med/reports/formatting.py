@@ -24,6 +24,16 @@ def interval(low: float | None, high: float | None, *, signed: bool = False) -> 
     return f"{number(low)} to {number(high)}"
 
 
+def standard_error(value: float | None) -> str:
+    """Four decimals: a digit more than what it is the error of."""
+    return NOT_KNOWN if _unknown(value) else f"{value:.4f}"
+
+
+def degrees_of_freedom(value: float | None) -> str:
+    """One decimal."""
+    return NOT_KNOWN if _unknown(value) else f"{value:.1f}"
+
+
 def value_range(low: float, high: float, *, ends: bool) -> str:
     """A range of values; its high end belongs to it only where `ends`."""
     return f"{low:.3g} to {'' if ends else '<'}{high:.3g}"

@@ -1,23 +1,28 @@
 """The page of a study: everything it shows as text, put into the template with escaping on."""
 
-import base64
 import shlex
 from collections.abc import Mapping, Sequence
-from functools import cache
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-import jinja2
 import pandas as pd
 
 from mlp_med.evidence.claim import AS_USED, COMPUTE
 from mlp_med.evidence.contrast import Contrast
-from mlp_med.evidence.table import ArmRow, StratumEffect
-from mlp_med.evidence.verdict import Verdict
+from mlp_med.evidence.convergence import Convergence
+from mlp_med.evidence.table import StratumEffect
 from mlp_med.ledger.read import CellRecord, StudyRecord
 from mlp_med.reports import formatting as f
 from mlp_med.reports.analysis import Analysis
 from mlp_med.reports.study_data import StudyData
+from mlp_med.reports.verdict_parts import (
+    arm_numbers,
+    contrast_row,
+    in_base64,
+    inline_figures,
+    phantom_mark,
+    render_template,
+)
 
 CONTRAST_NAMES = {
     "information": "information (primary)",
@@ -28,14 +33,8 @@ STRATUM_NAMES = {
     "native_spacing_mm": "coarsest native axis, mm",
     "diameter_mm": "nodule diameter, mm",
 }
-PHANTOM_MARK = " – phantom"
 # Tags that decide a prediction: cells that differ in one were not trained alike.
 DECISIVE_TAGS = ("code_digest", "python", "processor")
-
-
-def phantom_mark(is_phantom: bool) -> str:
-    """What the title of every figure and table of a phantom study ends in."""
-    return PHANTOM_MARK if is_phantom else ""
 
 
 def render_page(
@@ -58,83 +57,34 @@ def render_page(
         tracking_uri: of the ledger, for the commands; credentials in it are left out.
     """
     verdict = analysis.verdict
-    return (
-        _environment()
-        .get_template("study.html")
-        .render(
-            title=f"{record.name} on {verdict.dataset}, {record.plan['size']} size"
-            + phantom_mark(verdict.phantom),
-            mark=phantom_mark(verdict.phantom),
-            phantom=verdict.phantom,
-            question=record.plan.get("question") or verdict.claim.question,
-            sentence=verdict.sentence,
-            outcome=verdict.outcome or "none",
-            outcome_words=verdict.outcome or "no verdict",
-            badges=_badges(verdict),
-            warnings=_warnings(record),
-            figures={name: _base64(svg) for name, svg in figures.items()},
-            crops=_base64(crops) if crops else None,
-            slope=f.difference(analysis.slope_per_octave) if analysis.slope_per_octave else None,
-            contrasts=_contrast_rows(analysis),
-            cross_check=_cross_check(analysis.contrasts),
-            strata=_stratum_rows(analysis.strata),
-            rising=verdict.rising_arms,
-            costs=_cost_rows(data),
-            total_cost=_total_cost(data.cells),
-            arms=[_arm_row(row) for row in analysis.arms],
-            incomplete=[_incomplete_row(cell) for cell in record.cells if cell.state != "done"],
-            notes=analysis.notes,
-            provenance=_provenance(record),
-            commands=_commands(record, tracking_uri),
-            cells=_cell_rows(data.cells),
-        )
-    )
-
-
-@cache
-def _environment() -> jinja2.Environment:
-    return jinja2.Environment(
-        loader=jinja2.PackageLoader("mlp_med.reports"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-
-
-def _badges(verdict: Verdict) -> list[str]:
-    flags = {
-        "phantom": verdict.phantom,
-        "equivalent": verdict.equivalent,
-        "reversed": verdict.reversed,
-        "grid, not information": verdict.grid_not_information,
-        "provisional": verdict.provisional,
-        "exploratory": verdict.exploratory,
-        f"controls {verdict.controls}": True,
-    }
-    return [name for name, is_set in flags.items() if is_set]
-
-
-def _contrast_rows(analysis: Analysis) -> list[list[str]]:
-    claim = analysis.verdict.claim
+    claim = verdict.claim
     pairs = {"information": claim.primary, **claim.secondary}
-    rows = []
-    for name, contrast in analysis.contrasts.items():
-        a, b = contrast.num_seeds
-        rows.append(
-            [
-                CONTRAST_NAMES.get(name, name),
-                " − ".join(pairs[name]),
-                f.difference(contrast.effect),
-                f.interval(contrast.ci_low, contrast.ci_high, signed=True),
-                _four_digits(contrast.standard_error),
-                _one_digit(contrast.degrees_of_freedom),
-                _four_digits(contrast.cross_check_standard_error),
-                "unknown" if contrast.num_patients is None else f.count(contrast.num_patients),
-                f"{a}" if a == b else f"{a}, {b}",
-            ]
-        )
-    return rows
+    values = {
+        "title": f"{record.name} on {verdict.dataset}, {record.plan['size']} size"
+        + phantom_mark(verdict.phantom),
+        "question": record.plan.get("question") or claim.question,
+        "warnings": _warnings(record),
+        "figures": inline_figures(figures),
+        "crops": in_base64(crops) if crops else None,
+        "slope": f.difference(analysis.slope_per_octave) if analysis.slope_per_octave else None,
+        "contrasts": [
+            contrast_row(CONTRAST_NAMES.get(name, name), pairs[name], contrast)
+            for name, contrast in analysis.contrasts.items()
+        ],
+        "cross_check": _cross_check(analysis.contrasts),
+        "strata": _stratum_rows(analysis.strata),
+        "unconverged": verdict.unconverged_arms,
+        "convergence": [_convergence_row(arm, found) for arm, found in verdict.convergence.items()],
+        "costs": _cost_rows(data),
+        "total_cost": _total_cost(data.cells),
+        "arms": [[row.arm, row.control, *arm_numbers(row)] for row in analysis.arms],
+        "incomplete": [_incomplete_row(cell) for cell in record.cells if cell.state != "done"],
+        "notes": analysis.notes,
+        "provenance": _provenance(record),
+        "commands": _commands(record, tracking_uri),
+        "cells": _cell_rows(data.cells),
+    }
+    return render_template("study.html", verdict, values)
 
 
 def _cross_check(contrasts: Mapping[str, Contrast]) -> str:
@@ -157,14 +107,15 @@ def _stratum_rows(strata: Mapping[str, Sequence[StratumEffect]]) -> list[list[st
     ]
 
 
-def _arm_row(row: ArmRow) -> list[str]:
+def _convergence_row(arm: str, found: Convergence) -> list[str]:
     return [
-        row.arm,
-        row.control,
-        f.auc(row.estimate.mean_auc),
-        _four_digits(row.standard_error),
-        f.interval(row.estimate.ci_low, row.estimate.ci_high),
-        f.count(row.num_seeds),
+        arm,
+        f.count(found.budget_examples),
+        f.difference(found.rise),
+        f.interval(found.lower, found.upper, signed=True),
+        f.count(found.num_seeds),
+        "converged" if found.converged else "still rising" if found.rising else "cannot be told",
+        "" if found.converged else f.count(found.examples_needed),
     ]
 
 
@@ -287,15 +238,3 @@ def _without_credentials(tracking_uri: str) -> str:
     if "@" not in parts.netloc:
         return tracking_uri
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
-
-
-def _four_digits(value: float | None) -> str:
-    return f.NOT_KNOWN if value is None else f"{value:.4f}"
-
-
-def _one_digit(value: float | None) -> str:
-    return f.NOT_KNOWN if value is None else f"{value:.1f}"
-
-
-def _base64(content: bytes) -> str:
-    return base64.b64encode(content).decode()

@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from mlp_med.errors import LedgerError
+from mlp_med.evidence.controls import Controls
 from mlp_med.ledger.read import StudyRecord, load_crops
 from mlp_med.ledger.store import Ledger
 from mlp_med.ledger.write import log_report
@@ -48,18 +49,26 @@ class ReportPaths:
     sentence: str
 
 
-def write_report(ledger: Ledger, record: StudyRecord, out_dir: Path) -> ReportPaths:
+def write_report(
+    ledger: Ledger, record: StudyRecord, out_dir: Path, *, controls: Controls
+) -> ReportPaths:
     """Writes the page, the figures and verdict.json, and keeps them with the study in the ledger.
 
     Everything is made before anything in `out_dir` is replaced, so that a report that cannot be
     made leaves the old one as it was.
+
+    Args:
+        ledger: an open ledger.
+        record: the study.
+        out_dir: made if absent.
+        controls: what the record of the phantom's controls says of the study's code.
 
     Raises:
         LedgerError: the ledger cannot be read or written, or `out_dir` cannot be written.
         EvidenceError: the cells' predictions do not fit together.
     """
     data = load_study_data(ledger, record)
-    analysis = analyse(record, data)
+    analysis = analyse(record, data, controls)
     figures = draw_figures(record, data, analysis)
     svg = {name: to_svg(figure) for name, figure in figures.items()}
     page = render_page(
@@ -130,7 +139,7 @@ def _arm_frame(analysis: Analysis) -> pd.DataFrame:
             "ci_low": row.estimate.ci_low,
             "ci_high": row.estimate.ci_high,
         }
-        for row in analysis.arms
+        for row in analysis.compared
     ).astype({"ci_low": float, "ci_high": float})
 
 
@@ -143,7 +152,7 @@ def _seed_frame(analysis: Analysis) -> pd.DataFrame:
             "seed": seed,
             "test_auc": auc,
         }
-        for row in analysis.arms
+        for row in analysis.compared
         for seed, auc in zip(row.estimate.seeds, row.estimate.aucs, strict=True)
     )
 

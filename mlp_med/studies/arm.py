@@ -3,7 +3,11 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from mlp_med.studies.cell import Cell, Control
+from mlp_med.studies.cell import Cell, Control, ScoredSplit
+
+# Seeds of one purpose are never those of another: 0, 1, 2 … are the study's own.
+FIRST_PILOT_SEED = 1000
+FIRST_A_A_SEED = 2000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -12,6 +16,8 @@ class Arm:
 
     Attributes:
         name: as tables and figures show it, e.g. "5mm upsampled to 1.25mm".
+        first_seed: of its cells; the others follow it.
+        settings_of: the arm whose learning rate it takes over from the pilot; itself if None.
         others: see `Cell`.
     """
 
@@ -28,6 +34,8 @@ class Arm:
     depth: Literal["fixed", "matched"] = "fixed"
     norm: Literal["batch", "group", "none"] = "batch"
     augment: bool = True
+    first_seed: int = 0
+    settings_of: str | None = None
 
     def cell(
         self,
@@ -36,8 +44,9 @@ class Arm:
         dataset_digest: str,
         precision: Literal["float32", "mixed_bfloat16"],
         seed: int,
+        scored_split: ScoredSplit = "test",
     ) -> Cell:
-        """The cell of this arm with one seed."""
+        """The cell of this arm with its `seed`-th seed."""
         return Cell(
             dataset=dataset,
             dataset_digest=dataset_digest,
@@ -54,7 +63,8 @@ class Arm:
             num_evaluations=self.num_evaluations,
             augment=self.augment,
             intra_op_threads=self.intra_op_threads,
-            seed=seed,
+            scored_split=scored_split,
+            seed=self.first_seed + seed,
         )
 
 

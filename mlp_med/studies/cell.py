@@ -8,7 +8,8 @@ from typing import Any, Literal, Self
 
 from mlp_med.errors import StudyError
 
-Control = Literal["none", "information"]
+Control = Literal["none", "information", "permuted"]
+ScoredSplit = Literal["test", "validation"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +22,8 @@ class Cell:
         resolution: mm per voxel (µm per pixel for slides) of the information in the crop.
         grid: spacing of the grid that the network sees; finer than `resolution` only under the
             information control.
-        control: "information" when the coarse crop is upsampled to a finer grid.
+        control: "information" when the coarse crop is upsampled to a finer grid; "permuted" when
+            the labels of the training and the validation split are permuted.
         model: name of a preset in `mlp_med.models.presets`.
         depth: "fixed" (the same network at every resolution) or "matched" (a stage more per
             octave, so that the receptive field stays the same in mm).
@@ -33,6 +35,8 @@ class Cell:
         num_evaluations: how often the validation split is scored on the way.
         augment: whether training crops are flipped, rotated and shifted.
         intra_op_threads: threads of one operation; 1, 2 and 4 train different weights.
+        scored_split: whose predictions the cell is for; "validation" in a pilot, which must not
+            see the test split.
         seed: initialisation, order and augmentation are each drawn from it under their own name.
     """
 
@@ -51,6 +55,7 @@ class Cell:
     num_evaluations: int
     augment: bool
     intra_op_threads: int
+    scored_split: ScoredSplit
     seed: int
 
     def __post_init__(self) -> None:

@@ -8,7 +8,7 @@ from mlp_med.errors import StudyError
 from mlp_med.evidence.power import PlanningAssumptions, planned_detectable_effect
 from mlp_med.ledger.read import CellRecord, find_studies, read_study
 from mlp_med.ledger.store import Ledger
-from mlp_med.pipelines.datasets import DESCRIPTIONS
+from mlp_med.pipelines.datasets import describe
 from mlp_med.studies.cell import Cell
 from mlp_med.studies.study import Study
 
@@ -38,15 +38,15 @@ def forecast(study: Study, ledger: Ledger, *, num_concurrent: int) -> list[str]:
 def _time(study: Study, ledger: Ledger, num_concurrent: int) -> str:
     rates = _measured_rates(study, ledger)
     origin = "as cells in this ledger ran" if rates else "as on the machine of the README"
-    seconds = [_seconds(cell, rates) for cell in study.cells]
+    seconds = [_seconds(cell, rates, study) for cell in study.cells]
     total = max(sum(seconds) / num_concurrent, max(seconds))
     return f"time: about {total / 60:.0f} minutes, {num_concurrent} cells at once, {origin}"
 
 
-def _seconds(cell: Cell, rates: Mapping[tuple[str, str, int], float]) -> float:
+def _seconds(cell: Cell, rates: Mapping[tuple[str, str, int], float], study: Study) -> float:
     fallback = REFERENCE_RATES.get(cell.model, min(REFERENCE_RATES.values()))
     rate = rates.get(_kind(cell), fallback * cell.intra_op_threads)
-    return cell.budget_examples * _voxels(cell) / rate
+    return cell.budget_examples * _voxels(cell, study) / rate
 
 
 def _measured_rates(study: Study, ledger: Ledger) -> dict[tuple[str, str, int], float]:
@@ -56,7 +56,7 @@ def _measured_rates(study: Study, ledger: Ledger) -> dict[tuple[str, str, int], 
         for record in read_study(ledger, run_id).in_state("done"):
             cell = _readable_cell(record)
             if cell is not None and "seconds_total" in record.metrics:
-                rate = cell.budget_examples * _voxels(cell) / record.metrics["seconds_total"]
+                rate = cell.budget_examples * _voxels(cell, study) / record.metrics["seconds_total"]
                 rates[_kind(cell)] = max(rate, rates.get(_kind(cell), 0.0))
     return rates
 
@@ -72,8 +72,8 @@ def _kind(cell: Cell) -> tuple[str, str, int]:
     return cell.model, cell.precision, cell.intra_op_threads
 
 
-def _voxels(cell: Cell) -> float:
-    description = DESCRIPTIONS[cell.dataset]
+def _voxels(cell: Cell, study: Study) -> float:
+    description = describe(cell.dataset, Path(study.dataset_info.data_dir))
     return (description.field_extent / cell.grid) ** description.spatial_dims
 
 

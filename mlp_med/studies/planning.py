@@ -1,15 +1,41 @@
 """From arms and a built dataset to a study: every cell named before anything trains."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 from mlp_med.errors import DatasetError, StudyError
 from mlp_med.evidence.claim import Claim
 from mlp_med.pipelines.arrays import SPLITS, load_split
 from mlp_med.studies.arm import Arm
+from mlp_med.studies.cell import Cell, ScoredSplit
+from mlp_med.studies.pilot import PilotResult
 from mlp_med.studies.provenance import code_digest
 from mlp_med.studies.study import DatasetInfo, Study
+
+
+@dataclass(frozen=True)
+class OpenedDataset:
+    """A dataset that is built at every resolution that a study needs.
+
+    Attributes:
+        info: where it is and what it was made of.
+        digests: of its examples, by resolution.
+    """
+
+    info: DatasetInfo
+    digests: Mapping[float, str]
+
+    def cell(self, arm: Arm, seed: int, precision: str, scored_split: ScoredSplit = "test") -> Cell:
+        """The cell of an arm on this dataset."""
+        return arm.cell(
+            dataset=self.info.name,
+            dataset_digest=self.digests[arm.resolution],
+            precision=cast(Literal["float32", "mixed_bfloat16"], precision),
+            seed=seed,
+            scored_split=scored_split,
+        )
 
 
 def plan_study(
@@ -19,13 +45,12 @@ def plan_study(
     claim: Claim,
     arms: Sequence[Arm],
     num_seeds: int,
-    dataset: str,
-    data_dir: Path,
-    source: Path | None,
-    precision: Literal["float32", "mixed_bfloat16"],
+    dataset: OpenedDataset,
+    precision: str,
+    pilot: PilotResult | None = None,
     no_verdict_reason: str | None = None,
 ) -> Study:
-    """Plans a study on a dataset that is built at every resolution of its arms.
+    """Plans a study.
 
     Cells that take long come first: when the last ones run, no core waits long for them.
 
@@ -34,30 +59,21 @@ def plan_study(
         size: "smoke", "small" or "full".
         claim: what the study decides.
         arms: what it compares.
-        num_seeds: seeds 0 … num_seeds − 1, each in every arm.
-        dataset: name of the TFDS builder.
-        data_dir: TFDS's data directory.
-        source: where the dataset must have come from; None to take it as it was built.
+        num_seeds: seeds an arm.
+        dataset: opened at every resolution of the arms.
         precision: of every cell.
+        pilot: what chose the arms' learning rates and budget; None where nothing is claimed.
         no_verdict_reason: why this size claims nothing, or None.
 
     Raises:
         StudyError: no seed was asked for.
-        DatasetError: a resolution is not built, or was built from another source.
     """
     if num_seeds < 1:
         raise StudyError(f"expected at least 1 seed, got {num_seeds}; 5 give a full verdict")
-    digests, info = _open_all(dataset, [arm.resolution for arm in arms], data_dir, source)
+    if pilot is not None:
+        arms = pilot.applied_to(arms)
     named_cells = [
-        (
-            arm.name,
-            arm.cell(
-                dataset=dataset,
-                dataset_digest=digests[arm.resolution],
-                precision=precision,
-                seed=seed,
-            ),
-        )
+        (arm.name, dataset.cell(arm, seed, precision))
         for arm in sorted(arms, key=lambda arm: arm.grid)
         for seed in range(num_seeds)
     ]
@@ -67,16 +83,27 @@ def plan_study(
         claim=claim,
         cells=tuple(cell for _, cell in named_cells),
         arm_names={cell.hash: arm for arm, cell in named_cells},
-        dataset_info=info,
+        dataset_info=dataset.info,
         code_digest=code_digest(),
         no_verdict_reason=no_verdict_reason,
+        pilot=pilot.to_dict() if pilot else None,
     )
 
 
-def _open_all(
+def open_dataset(
     dataset: str, resolutions: Sequence[float], data_dir: Path, source: Path | None
-) -> tuple[dict[float, str], DatasetInfo]:
-    """Opens every resolution; the digests of their examples, and what they were made of."""
+) -> OpenedDataset:
+    """Opens every resolution.
+
+    Args:
+        dataset: name of the TFDS builder.
+        resolutions: mm a voxel (µm a pixel).
+        data_dir: TFDS's data directory.
+        source: where the dataset must have come from; None to take it as it was built.
+
+    Raises:
+        DatasetError: a resolution is not built, or was built from another source.
+    """
     import tfds_builders
 
     builders = {
@@ -94,10 +121,10 @@ def _open_all(
     coarsest = max(builders)  # the quickest to read, and the cases are the same at every one
     splits = {split: load_split(dataset, data_dir, coarsest, split) for split in SPLITS}
     patients = {name: len(set(split.patients) - {""}) for name, split in splits.items()}
-    return digests, DatasetInfo(
+    info = DatasetInfo(
         name=dataset,
         data_dir=str(Path(data_dir).absolute()),
-        source=str(source.absolute()) if source else "",
+        source=str(source.absolute()) if source else str(metadata[coarsest].get("source", "")),
         source_digest=sources.pop(),
         phantom=splits["test"].phantom,
         unit=str(metadata[coarsest]["unit"]),
@@ -105,3 +132,4 @@ def _open_all(
         num_positive={name: int(split.labels.sum()) for name, split in splits.items()},
         num_patients=patients if all(patients.values()) else None,
     )
+    return OpenedDataset(info, digests)

@@ -12,20 +12,44 @@ import mlp_med
 
 # The rooms whose code decides a prediction. A change in a report or in the command line does not.
 ROOMS_THAT_MATTER = ("imaging", "pipelines", "models", "training")
+# The modules of the evidence that decide a verdict from predictions.
+EVIDENCE_THAT_MATTERS = (
+    "claim",
+    "clustered",
+    "contrast",
+    "controls",
+    "metrics",
+    "predictions",
+    "resampling",
+    "variance",
+)
 VERSIONS = ("tensorflow", "tensorflow-cpu", "keras", "numpy", "SimpleITK", "tensorflow-datasets")
 
 
 @functools.cache
 def code_digest() -> str:
-    """16 hexadecimal digits over the sources of the rooms that decide a prediction."""
+    """16 hexadecimal digits over the sources that decide a prediction."""
     package = Path(mlp_med.__file__).parent
     builders = package.parent / "tfds_builders"
     sources = [path for room in ROOMS_THAT_MATTER for path in (package / room).rglob("*.py")]
     sources += [path for path in builders.rglob("*.py") if not path.stem.endswith("_test")]
-    sources.append(package / "studies" / "worker.py")
+    sources += [package / "__init__.py", package / "cores.py"]
+    sources += [package / "studies" / "worker.py", package / "studies" / "cell.py"]
+    return _digest(sources)
+
+
+@functools.cache
+def evidence_digest() -> str:
+    """16 hexadecimal digits over the sources that turn predictions into a verdict."""
+    room = Path(mlp_med.__file__).parent / "evidence"
+    return _digest([room / f"{name}.py" for name in EVIDENCE_THAT_MATTERS])
+
+
+def _digest(sources: list[Path]) -> str:
+    root = Path(mlp_med.__file__).parent.parent
     digest = hashlib.sha256()
     for path in sorted(sources):
-        digest.update(f"{path.relative_to(package.parent)}\n".encode())
+        digest.update(f"{path.relative_to(root)}\n".encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
 

@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from mlp_med.evidence.claim import Claim
 from mlp_med.studies.cell import Cell
@@ -22,6 +23,9 @@ class Study:
         dataset_info: where the crops are and what they were made of.
         code_digest: digest of the code that decides the numbers; another code, another study.
         no_verdict_reason: why this size claims no verdict, or None.
+        pilot: what the pilot found that chose learning rates and budget (`PilotResult.to_dict`).
+        identity: what makes it this study, where its arms do not (a pilot finds its arms as it
+            goes); empty for the arms.
     """
 
     name: str
@@ -32,11 +36,13 @@ class Study:
     dataset_info: "DatasetInfo"
     code_digest: str
     no_verdict_reason: str | None = None
+    pilot: Mapping[str, Any] | None = None
+    identity: tuple[str, ...] = ()
 
     @property
     def hash(self) -> str:
         """16 hexadecimal digits; the same for any number of seeds, so that seeds can be added."""
-        arms = sorted(
+        arms = self.identity or sorted(
             {json.dumps(cell.arm_key().to_params(), sort_keys=True) for cell in self.cells}
         )
         parts = [self.name, self.size, self.claim.digest, self.code_digest, *arms]
@@ -55,6 +61,7 @@ class Study:
             "dataset": asdict(self.dataset_info),
             "code_digest": self.code_digest,
             "no_verdict_reason": self.no_verdict_reason,
+            "pilot": dict(self.pilot) if self.pilot is not None else None,
             "cells": [
                 {"hash": cell.hash, "arm": self.arm_of(cell), "params": cell.to_params()}
                 for cell in self.cells

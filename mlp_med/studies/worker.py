@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import keras
@@ -18,7 +18,7 @@ from mlp_med.models.presets import preset_arguments
 from mlp_med.models.residual import build_model
 from mlp_med.pipelines.arrays import Examples, load_split
 from mlp_med.pipelines.batches import distributed_training_batches, evaluation_batches
-from mlp_med.pipelines.datasets import DESCRIPTIONS, DatasetDescription
+from mlp_med.pipelines.datasets import DatasetDescription, describe
 from mlp_med.studies.cell import Cell
 from mlp_med.studies.launcher import Order, Progress
 from mlp_med.training.evaluation import evaluate_logits
@@ -68,7 +68,7 @@ def train_and_save(order: Order, send: SendProgress, *, path: Path) -> None:
 
 
 def train(order: Order, send: SendProgress) -> CellResult:
-    """Trains one cell: validation picks the weights, the test split is read once, at the end.
+    """Trains one cell: validation picks the weights, the scored split is read once, at the end.
 
     Raises:
         DatasetError: the dataset is not there, or is not the one that the cell was planned on.
@@ -77,12 +77,14 @@ def train(order: Order, send: SendProgress) -> CellResult:
     cell, began = order.cell, order.launched_at
     configure_threads(cell.intra_op_threads)
     keras.config.set_dtype_policy(cell.precision)
-    description = DESCRIPTIONS[cell.dataset]
-    training, validation, test = (
+    description = describe(cell.dataset, Path(order.data_dir))
+    training, validation, scored = (
         load_split(cell.dataset, Path(order.data_dir), cell.resolution, split)
-        for split in ("train", "validation", "test")
+        for split in ("train", "validation", cell.scored_split)
     )
-    _require_planned_data(cell, test)
+    _require_planned_data(cell, scored)
+    if cell.control == "permuted":
+        training, validation = (_with_permuted_labels(cell, s) for s in (training, validation))
     peak_before = peak_memory_bytes()
     reset_peak_memory()
     base = psutil.Process().memory_info().rss
@@ -133,9 +135,9 @@ def train(order: Order, send: SendProgress) -> CellResult:
         num_evaluations=cell.num_evaluations,
         on_progress=lambda examples_seen, auc: send(Progress(examples_seen)),
     )
-    logits = logits_of(test)
+    logits = logits_of(scored)
     metrics = {
-        "test_auc": evaluate_logits(logits, test.labels).auc,
+        f"{cell.scored_split}_auc": evaluate_logits(logits, scored.labels).auc,
         "num_parameters": float(model.count_params()),
         "seconds_total": time.time() - began,
         "seconds_startup": seconds_startup,
@@ -146,7 +148,7 @@ def train(order: Order, send: SendProgress) -> CellResult:
     }
     if (gpu := peak_gpu_memory_bytes()) is not None:
         metrics["peak_gpu_memory_bytes"] = float(gpu)
-    return CellResult(_predictions(cell, test, probabilities(logits)), _curve(history), metrics)
+    return CellResult(_predictions(cell, scored, probabilities(logits)), _curve(history), metrics)
 
 
 def _require_planned_data(cell: Cell, test: Examples) -> None:
@@ -155,6 +157,12 @@ def _require_planned_data(cell: Cell, test: Examples) -> None:
             f"expected {cell.dataset} with digest {cell.dataset_digest}, as the cell was planned, "
             f"got {test.digest}; the dataset was built again from other scans or with other code"
         )
+
+
+def _with_permuted_labels(cell: Cell, examples: Examples) -> Examples:
+    """Each split's own labels in another order, so that the share of positives stays."""
+    rng = np.random.default_rng(cell.seed_for("permutation"))
+    return replace(examples, labels=rng.permutation(examples.labels))
 
 
 def _num_extra_stages(cell: Cell, description: DatasetDescription) -> int:

@@ -1,31 +1,11 @@
-"""The cores that this process may use, and TensorFlow's threads set to them."""
+"""TensorFlow's threads, set to the cores that a cell was given."""
 
 import os
-from pathlib import Path
 
+from mlp_med.cores import available_cores
 from mlp_med.errors import TrainingError
 
-
-def available_cores(
-    cgroup_root: Path = Path("/sys/fs/cgroup"), process: Path = Path("/proc/self")
-) -> int:
-    """Cores this process may keep busy: its CPU affinity, or its cgroup's quota if that is less.
-
-    Reads cgroup version 2 (`cpu.max`) and version 1 (`cpu.cfs_quota_us`), in the process's own
-    group and in every group above it, of which the tightest counts.
-
-    Args:
-        cgroup_root: where the cgroup file systems are mounted.
-        process: the process's folder in /proc.
-    """
-    try:
-        cores = float(len(os.sched_getaffinity(0)))
-    except AttributeError:  # not Linux
-        cores = float(os.cpu_count() or 1)
-    quotas = [
-        quota for folder in _cgroup_folders(cgroup_root, process) if (quota := _quota(folder))
-    ]
-    return max(1, int(min([cores, *quotas])))
+__all__ = ["available_cores", "configure_threads"]
 
 
 def configure_threads(intra_op_threads: int) -> None:
@@ -53,32 +33,3 @@ def configure_threads(intra_op_threads: int) -> None:
             f"expected to set {wanted[0]} intra-op threads before TensorFlow's first operation, "
             "but it has begun; call configure_threads first in a fresh process",
         ) from error
-
-
-def _cgroup_folders(root: Path, process: Path) -> list[Path]:
-    folders: set[Path] = {root, root / "cpu", root / "cpu,cpuacct"}
-    try:
-        lines = (process / "cgroup").read_text().splitlines()
-    except OSError:
-        lines = []
-    for line in lines:
-        _, controllers, path = line.split(":", 2)
-        if controllers and "cpu" not in controllers.split(","):
-            continue
-        bases = [root] if not controllers else [root / controllers, root / "cpu"]
-        group = Path(path.lstrip("/"))
-        folders.update(base / part for base in bases for part in (group, *group.parents))
-    return sorted(folders)
-
-
-def _quota(folder: Path) -> float | None:
-    """Cores allowed by the group, None where it sets no limit."""
-    try:
-        if (folder / "cpu.max").exists():
-            quota, period = (folder / "cpu.max").read_text().split()
-            return None if quota == "max" else float(quota) / float(period)
-        quota = (folder / "cpu.cfs_quota_us").read_text()
-        period = (folder / "cpu.cfs_period_us").read_text()
-    except (OSError, ValueError):
-        return None
-    return None if int(quota) <= 0 else int(quota) / int(period)

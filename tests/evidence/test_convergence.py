@@ -1,64 +1,72 @@
+import math
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import ttest_1samp
 
 from mlp_med.errors import EvidenceError
-from mlp_med.evidence.convergence import judge_convergence
+from mlp_med.evidence.convergence import Convergence, judge_convergence
 
-EXAMPLES = np.arange(1, 9) * 1000
-
-
-def curve(values):
-    return list(zip(EXAMPLES.tolist(), values, strict=True))
+MARGIN = 0.01
 
 
-def rising(slope, wobble=0.0):
-    return curve(0.8 + slope * np.arange(8) + wobble * np.array([1, -1] * 4))
+def judge(gains, budget=1000):
+    at_budget = [0.8 + 0.01 * seed for seed in range(len(gains))]
+    at_twice = [auc + gain for auc, gain in zip(at_budget, gains, strict=True)]
+    return judge_convergence(at_budget, at_twice, budget_examples=budget, margin=MARGIN)
 
 
-def test_an_arm_that_climbs_to_the_end_is_rising():
-    found = judge_convergence({seed: rising(0.01, 0.001 * seed) for seed in range(3)})
+def test_an_arm_that_gains_nothing_is_converged():
+    found = judge([0.0005, -0.0005, 0.0002])
+    assert found.converged
+    assert not found.rising
+    assert not found.could_overturn(1e-9)
+    assert found.examples_needed is None
+
+
+def test_an_arm_that_gains_by_every_seed_is_rising():
+    found = judge([0.02, 0.021, 0.019])
     assert found.rising
-    assert found.rise == pytest.approx(0.02)
+    assert found.could_overturn(0.5)
 
 
-def test_a_plateau_after_a_steep_start_is_not():
-    plateau = curve(0.9 - 0.4 * 0.2 ** np.arange(8))
-    assert judge_convergence({0: plateau, 1: plateau}).rising is False
+def test_seeds_that_disagree_tell_nothing_and_overturn_only_what_is_near():
+    found = judge([0.01, -0.008, 0.001])
+    assert not found.converged
+    assert not found.rising
+    assert found.could_overturn(2 * found.upper)
+    assert not found.could_overturn(2 * found.upper + 1e-9)
 
 
-def test_an_early_rise_before_the_last_half_does_not_count():
-    stepped = curve([0.5, 0.5, 0.5, 0.5, 0.9, 0.9, 0.9, 0.9])
-    assert judge_convergence({0: stepped}).rising is False
+def test_one_seed_never_shows_convergence():
+    found = judge([0.0])
+    assert math.isinf(found.upper)
+    assert not found.converged
+    assert found.could_overturn(1.0)
+    assert Convergence.from_dict(found.to_dict()) == found
 
 
-def test_a_rise_within_the_spread_of_the_seeds_is_not_called_one():
-    slopes = [0.03, -0.02, 0.01]
-    found = judge_convergence({seed: rising(slope) for seed, slope in enumerate(slopes)})
-    assert found.rise == pytest.approx(2 * np.mean(slopes))
-    assert found.rise > 0.005
-    assert found.rise < 2 * found.standard_error
-    assert found.rising is False
+@given(st.lists(st.floats(-0.05, 0.05), min_size=2, max_size=8))
+def test_the_bounds_are_those_of_the_paired_t_test(gains):
+    found = judge(gains)
+    if np.std(gains) < 1e-6:
+        return
+    interval = ttest_1samp(gains, 0).confidence_interval(0.90)  # two-sided 90 % = one-sided 95 %
+    assert (found.lower, found.upper) == pytest.approx((interval.low, interval.high), abs=1e-9)
 
 
-def test_a_rise_too_small_to_matter_is_not_called_one():
-    assert judge_convergence({0: rising(0.002), 1: rising(0.002)}).rising is False
-    assert judge_convergence({0: rising(0.002)}, smallest_rise=0.003).rising is True
+def test_more_is_missing_the_faster_an_arm_still_rises():
+    slow, fast = judge([0.006, 0.0061]), judge([0.04, 0.041])
+    assert slow.examples_needed < fast.examples_needed
+    # 0.04 falls to 0.005 after three halvings; the pilot's own doubling comes before them.
+    assert fast.examples_needed == 1000 * 2**5
+    assert judge([0.3, 0.3], budget=10**6).examples_needed == 10**6 * 2**7
 
 
-def test_a_falling_curve_is_not_rising():
-    assert judge_convergence({0: rising(-0.02), 1: rising(-0.02)}).rising is False
-
-
-def test_the_order_of_the_points_does_not_matter():
-    points = rising(0.01)
-    assert judge_convergence({0: points[::-1]}) == judge_convergence({0: points})
-
-
-def test_too_few_evaluations_cannot_be_judged():
-    assert judge_convergence({0: [(1000, 0.7)]}).rising is None
-
-
-@pytest.mark.parametrize("curves", [{}, {0: []}, {0: [(1000, float("nan"))]}])
-def test_no_curve_is_refused(curves):
-    with pytest.raises(EvidenceError):
-        judge_convergence(curves)
+def test_pairs_that_do_not_fit_are_refused():
+    with pytest.raises(EvidenceError, match="same seeds"):
+        judge_convergence([0.8], [0.8, 0.9], budget_examples=1, margin=MARGIN)
+    with pytest.raises(EvidenceError, match="finite"):
+        judge_convergence([0.8], [float("nan")], budget_examples=1, margin=MARGIN)

@@ -11,7 +11,7 @@ from mlp_med.evidence.power import (
     needed,
     planned_detectable_effect,
 )
-from mlp_med.evidence.simulation import SimulatedStudy, simulate_scored
+from mlp_med.evidence.simulation import SimulatedStudy, simulate_intervals, simulate_scored
 
 STUDY = SimulatedStudy(effect=0.02, num_patients=200)
 
@@ -91,11 +91,41 @@ def test_where_seeds_are_the_limit_no_number_of_patients_helps(contrast):
         {"num_seeds": 10},
         {"num_patients": 400, "num_positive": 160, "num_negative": 240},
         {"assumptions": PlanningAssumptions(seed_sd=0.005)},
-        {"assumptions": PlanningAssumptions(auc=0.97)},
+        {"assumptions": PlanningAssumptions(auc=0.92)},
     ],
 )
 def test_a_plan_detects_less_with_more_of_anything(better):
     assert 0.01 < plan(**better) < plan()
+
+
+@pytest.mark.parametrize(
+    ("num_patients", "num_seeds", "seed_sd", "auc"),
+    [(200, 5, 0.01, 0.85), (400, 10, 0.01, 0.9), (100, 5, 0.03, 0.8), (200, 3, 0.02, 0.8)],
+)
+def test_a_planned_effect_is_found_about_four_times_in_five(num_patients, num_seeds, seed_sd, auc):
+    # the correlations are those that the simulation's shares of variance amount to
+    assumed = PlanningAssumptions(auc, seed_sd, seed_correlation=0.8, arm_correlation=0.6)
+    effect = plan(
+        num_patients=num_patients,
+        num_positive=round(0.4 * num_patients),
+        num_negative=round(0.6 * num_patients),
+        num_seeds=num_seeds,
+        assumptions=assumed,
+    )
+    study = SimulatedStudy(
+        effect=effect,
+        auc=auc,
+        seed_sd=(seed_sd, seed_sd),
+        num_seeds=(num_seeds, num_seeds),
+        num_patients=num_patients,
+    )
+    _, low, _ = simulate_intervals(study, num_simulations=250, num_bootstrap=60, seed=3)
+    # ±0.1 of method (few degrees of freedom; Hanley & McNeil's model), ±0.05 of Monte Carlo error
+    assert 0.65 <= np.mean(low > 0.01) <= 0.95
+
+
+def test_an_effect_that_would_need_an_auc_above_one_is_not_planned():
+    assert plan(num_patients=20, num_positive=8, num_negative=12) is None
 
 
 def test_more_cases_of_the_same_patients_count_for_less():

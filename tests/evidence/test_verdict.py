@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 
 from mlp_med.evidence.claim import AS_USED, COMPUTE, Claim
 from mlp_med.evidence.contrast import ArmEstimate, Contrast
+from mlp_med.evidence.controls import Controls
+from mlp_med.evidence.convergence import Convergence
 from mlp_med.evidence.table import ArmRow
 from mlp_med.evidence.variance import ArmVariance
 from mlp_med.evidence.verdict import Verdict, decide, verdict_to_dict
@@ -19,6 +21,12 @@ CLAIM = Claim(
     primary=(FINE, UPSAMPLED),
     secondary={COMPUTE: (UPSAMPLED, COARSE), AS_USED: (FINE, COARSE)},
 )
+
+
+PASSED = Controls(status="passed", reason="")
+RISING = Convergence(24_000, rise=0.02, lower=0.01, upper=0.03, num_seeds=5, margin=0.01)
+UNTOLD = Convergence(24_000, rise=0.0, lower=-0.004, upper=0.006, num_seeds=5, margin=0.01)
+CONVERGED = Convergence(24_000, rise=0.0, lower=-0.002, upper=0.002, num_seeds=5, margin=0.01)
 
 
 def contrast(low: float | None, high: float | None, *, seeds=(5, 5), patients=200) -> Contrast:
@@ -50,7 +58,7 @@ def contrast(low: float | None, high: float | None, *, seeds=(5, 5), patients=20
 
 def verdict(low: float | None, high: float | None, **options) -> Verdict:
     sample = {key: options.pop(key) for key in ("seeds", "patients") if key in options}
-    options = {"dataset": "luna16", "phantom": False} | options
+    options = {"dataset": "luna16", "phantom": False, "controls": PASSED} | options
     return decide(CLAIM, contrast(low, high, **sample), **options)
 
 
@@ -104,7 +112,7 @@ def test_the_sentence_can_be_quoted_alone():
         "On the phantom luna16 (drawn scans: no evidence about patients), “Finer information "
         "raises the AUC by more than 0.01” is supported; AUC of 1.25mm minus 5mm upsampled to "
         "1.25mm +0.030 (95 % interval +0.020 to +0.040, margin 0.010; 200 patients, 600 cases, "
-        "5 seeds an arm); smallest detectable effect 0.025; controls not run."
+        "5 seeds an arm); smallest detectable effect 0.024; controls passed."
     )
     assert "phantom" not in verdict(0.02, 0.04).sentence
 
@@ -130,8 +138,12 @@ def test_an_inconclusive_verdict_says_what_would_decide_it():
     [
         ({"size": "smoke"}, "smoke"),
         ({"incomplete_arms": [UPSAMPLED]}, "lacks seeds"),
-        ({"rising_arms": [UPSAMPLED]}, "it would be supported, but 5mm upsampled"),
-        ({"low": -0.02, "high": 0.0, "rising_arms": [FINE]}, "it would be refuted, but"),
+        ({"convergence": {UPSAMPLED: RISING}}, "it would be supported, but 5mm upsampled"),
+        ({"low": 0.011, "convergence": {UPSAMPLED: UNTOLD}}, "not shown to have converged"),
+        ({"low": -0.02, "high": 0.0, "convergence": {FINE: RISING}}, "it would be refuted, but"),
+        ({"controls": Controls()}, "make controls"),
+        ({"controls": Controls("stale", "the controls are of other code")}, "of other code"),
+        ({"controls": Controls("failed", "the negative control failed")}, "negative control"),
         ({"seeds": (1, 5), "low": None, "high": None}, "one seed"),
         ({"low": None, "high": None}, "no AUC varies"),
     ],
@@ -155,17 +167,35 @@ def test_without_a_contrast_there_is_no_verdict():
     assert verdict_to_dict(found, [], "c0ffee")["effect"] is None
 
 
+def test_an_arm_that_rises_says_how_many_examples_are_missing():
+    found = verdict(0.02, 0.04, convergence={UPSAMPLED: RISING})
+    assert f"about {RISING.examples_needed:,} examples would be needed" in found.sentence
+
+
 def test_a_winner_that_still_rises_is_named_but_withholds_nothing():
-    found = verdict(0.02, 0.04, rising_arms=[FINE])
+    found = verdict(0.02, 0.04, convergence={FINE: RISING, UPSAMPLED: CONVERGED})
     assert found.outcome == "supported"
-    assert f"still rising at the end of the budget: {FINE};" in found.sentence
+    assert f"not shown to have converged: {FINE};" in found.sentence
+
+
+def test_a_loser_that_cannot_be_told_withholds_only_what_it_could_overturn():
+    assert verdict(0.05, 0.08, convergence={UPSAMPLED: UNTOLD}).outcome == "supported"
+    assert verdict(-0.08, -0.05, convergence={FINE: UNTOLD}).outcome == "refuted"
+    assert verdict(-0.08, 0.009, convergence={FINE: UNTOLD}).outcome is None
 
 
 def test_an_arm_outside_the_primary_contrast_is_named_but_withholds_nothing():
-    found = verdict(0.02, 0.04, rising_arms=[COARSE], incomplete_arms=["2.5mm"])
+    found = verdict(0.02, 0.04, convergence={COARSE: RISING}, incomplete_arms=["2.5mm"])
     assert found.outcome == "supported"
-    assert "still rising at the end of the budget: 5mm;" in found.sentence
+    assert "not shown to have converged: 5mm;" in found.sentence
     assert "incomplete: 2.5mm;" in found.sentence
+
+
+def test_predictions_from_elsewhere_get_a_verdict_and_say_who_vouches():
+    found = verdict(0.02, 0.04, controls=None)
+    assert found.outcome == "supported"
+    assert "for the author of the predictions to vouch for" in found.sentence
+    assert verdict_to_dict(found, [], "c0ffee")["controls"] is None
 
 
 @pytest.mark.parametrize(
@@ -192,6 +222,7 @@ def test_the_json_has_exactly_these_fields_and_no_nan():
         *("claim", "dataset", "phantom", "verdict", "effect", "ci_low", "ci_high", "margin"),
         *("minimal_detectable_effect", "equivalent", "reversed", "provisional", "exploratory"),
         *("n_patients", "n_cases", "n_seeds", "arms", "commit", "controls"),
+        *("reason", "convergence"),
     }
     assert set(found["arms"][0]) == {
         *("arm", "resolution", "control", "mean", "standard_error", "n"),
@@ -199,5 +230,5 @@ def test_the_json_has_exactly_these_fields_and_no_nan():
     }
     assert json.loads(json.dumps(found, allow_nan=False)) == found
     assert found["ci_low"] is found["verdict"] is found["minimal_detectable_effect"] is None
-    assert found["controls"] == "not run"
+    assert found["controls"]["status"] == "passed"
     assert math.isclose(found["effect"], 0.02)

@@ -4,6 +4,7 @@ from dataclasses import asdict
 import pytest
 
 from mlp_med.evidence.claim import AS_USED, COMPUTE, Claim
+from mlp_med.evidence.controls import ControlOutcome, Controls
 from mlp_med.ledger import write
 from mlp_med.ledger.read import read_study
 from mlp_med.ledger.store import open_ledger
@@ -19,6 +20,16 @@ CLAIM = Claim(
         COMPUTE: ("5mm upsampled to 1.25mm", "5mm"),
         AS_USED: ("1.25mm", "5mm"),
     },
+)
+
+
+CONTROLS = Controls(
+    "passed",
+    "",
+    (
+        ControlOutcome("negative", True, "phantom: effect +0.0010 (-0.0030 to +0.0050)"),
+        ControlOutcome("positive", True, "phantom: effect +0.3000 (+0.2500 to +0.3500)"),
+    ),
 )
 
 
@@ -53,7 +64,7 @@ def study(make_study):
 @pytest.fixture(scope="session")
 def report(study, tmp_path_factory):
     """The report of `study`; for reading only."""
-    return write_report(*study, tmp_path_factory.mktemp("report"))
+    return write_report(*study, tmp_path_factory.mktemp("report"), controls=CONTROLS)
 
 
 @pytest.fixture(scope="session")
@@ -64,5 +75,8 @@ def patches_report(make_study, tmp_path_factory):
     for number, cell in enumerate(record.in_state("done")):
         ledger.client.set_tag(cell.run_id, "mlp_med.code_digest", "new" if number % 2 else "old")
     return write_report(
-        ledger, read_study(ledger, record.run_id), tmp_path_factory.mktemp("patches")
+        ledger,
+        read_study(ledger, record.run_id),
+        tmp_path_factory.mktemp("patches"),
+        controls=CONTROLS,
     )

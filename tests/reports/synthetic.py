@@ -37,6 +37,7 @@ def cell_of(resolution, grid, seed, dataset="luna16"):
         "num_evaluations": EVALUATIONS,
         "augment": True,
         "intra_op_threads": 2,
+        "scored_split": "test",
         "seed": seed,
     }
 

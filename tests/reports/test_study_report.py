@@ -5,12 +5,14 @@ from pathlib import Path
 import pytest
 
 from mlp_med.errors import LedgerError
+from mlp_med.evidence.convergence import Convergence
 from mlp_med.ledger import names, write
 from mlp_med.ledger.read import read_study
 from mlp_med.reports import study_report
 from mlp_med.reports.analysis import analyse
 from mlp_med.reports.study_data import load_study_data
 from mlp_med.reports.study_report import draw_figures, write_report
+from tests.reports.conftest import CONTROLS
 from tests.reports.reading import Page
 from tests.reports.synthetic import ARMS, BUDGET, finish, predictions_of
 
@@ -32,7 +34,7 @@ def test_the_verdict_comes_first(report):
     text = Page(report.page.read_text()).text
     place = text.index(report.sentence)
     assert place < text.index("AUC against resolution")
-    assert "controls not run" in report.sentence
+    assert "controls passed" in report.sentence
     assert "provisional" in report.sentence
     assert "incomplete: 5mm, 2.5mm" in report.sentence
 
@@ -47,7 +49,7 @@ def test_every_title_of_a_phantom_study_says_so(study, report):
         assert title.endswith("phantom"), title
     ledger, record = study
     data = load_study_data(ledger, record)
-    figures = draw_figures(record, data, analyse(record, data))
+    figures = draw_figures(record, data, analyse(record, data, CONTROLS))
     assert set(figures) == set(study_report.FIGURES)
     for figure in figures.values():
         assert figure.get_suptitle().endswith("phantom")
@@ -55,7 +57,9 @@ def test_every_title_of_a_phantom_study_says_so(study, report):
 
 def test_a_study_of_real_scans_does_not_speak_of_phantoms(patches_report):
     page = Page(patches_report.page.read_text())
-    assert "phantom" not in page.text.lower()
+    # The controls alone are drawn, and say so; the scans are not.
+    assert "phantom" not in patches_report.sentence
+    assert "these scans were drawn" not in page.text
     assert not any(title.endswith("phantom") for title in [*page.headings, *page.tables])
     assert json.loads(patches_report.verdict.read_text())["phantom"] is False
 
@@ -79,7 +83,7 @@ def test_what_is_not_done_is_listed_and_enters_no_table(study, report):
 
 def counted(ledger, record):
     """The seeds that count, by arm."""
-    analysis = analyse(record, load_study_data(ledger, record))
+    analysis = analyse(record, load_study_data(ledger, record), CONTROLS)
     return {row.arm: row.num_seeds for row in analysis.arms}
 
 
@@ -105,7 +109,9 @@ def test_a_cell_that_ran_twice_counts_once(make_study):
 def test_hostile_words_are_shown_and_not_obeyed(make_study, tmp_path):
     evil = "<script>alert(1)</script>"
     name = '"><img src=x onerror=alert(1)> $\\frac{$ {{ 7 * 7 }}'
-    written = write_report(*make_study(message=evil, dataset=name, failed=(("5mm", 1),)), tmp_path)
+    written = write_report(
+        *make_study(message=evil, dataset=name, failed=(("5mm", 1),)), tmp_path, controls=CONTROLS
+    )
     page = Page(written.page.read_text())
     assert "script" not in {tag for tag, _ in page.elements}
     assert not [attributes for _, attributes in page.elements if "onerror" in attributes]
@@ -132,19 +138,19 @@ def test_a_report_that_fails_leaves_the_old_one(study, report, tmp_path, monkeyp
     monkeypatch.setattr(Path, "write_bytes", full_disk)
     monkeypatch.setattr(study_report, "to_svg", lambda figure: b"<svg>another</svg>")
     with pytest.raises(LedgerError, match="No space left"):
-        write_report(*study, tmp_path)
+        write_report(*study, tmp_path, controls=CONTROLS)
     assert contents(tmp_path) == before
 
 
 def test_an_out_directory_that_is_a_file_is_refused(study, tmp_path):
     (tmp_path / "file").write_text("mine")
     with pytest.raises(LedgerError, match="--out DIR"):
-        write_report(*study, tmp_path / "file")
+        write_report(*study, tmp_path / "file", controls=CONTROLS)
     assert (tmp_path / "file").read_text() == "mine"
 
 
 def test_the_same_ledger_gives_the_same_files(study, report, tmp_path):
-    again = write_report(*study, tmp_path)
+    again = write_report(*study, tmp_path, controls=CONTROLS)
     assert contents(again.page.parent) == contents(report.page.parent)
 
 
@@ -152,7 +158,9 @@ def test_a_figure_of_the_report_before_does_not_stay_beside_a_page_without_it(ma
     nothing_done = [(arm, 0) for arm in ARMS]
     (tmp_path / "strata.svg").write_text("old")
     (tmp_path / "notes.svg").write_text("the user's own")
-    written = write_report(*make_study(num_seeds=1, failed=nothing_done, running=()), tmp_path)
+    written = write_report(
+        *make_study(num_seeds=1, failed=nothing_done, running=()), tmp_path, controls=CONTROLS
+    )
     assert {path.name for path in tmp_path.iterdir()} == {
         "index.html",
         "verdict.json",
@@ -164,7 +172,9 @@ def test_a_figure_of_the_report_before_does_not_stay_beside_a_page_without_it(ma
 
 
 def test_one_seed_has_no_standard_error_and_no_verdict(make_study, tmp_path):
-    written = write_report(*make_study(num_seeds=1, failed=(), running=()), tmp_path)
+    written = write_report(
+        *make_study(num_seeds=1, failed=(), running=()), tmp_path, controls=CONTROLS
+    )
     arms = Page(written.page.read_text()).table("Test AUC of every arm")
     assert [(row[3], row[4], row[5]) for row in arms] == [("n/a", "n/a", "1")] * 4
     assert json.loads(written.verdict.read_text())["verdict"] is None
@@ -180,7 +190,7 @@ def test_unknown_patients_are_exploratory(patches_report):
 
 def test_a_smoke_study_claims_nothing(make_study):
     ledger, record = make_study(failed=(), running=(), size="smoke")
-    verdict = analyse(record, load_study_data(ledger, record)).verdict
+    verdict = analyse(record, load_study_data(ledger, record), CONTROLS).verdict
     assert verdict.outcome is None
     assert "no verdict" in verdict.sentence
 
@@ -207,13 +217,32 @@ def test_the_crops_of_the_ledger_are_shown(patches_report):
     assert "The same crops at each resolution" in page.headings
 
 
-def test_an_arm_still_rising_is_named(make_study):
-    ledger, record = make_study(failed=(), running=())
-    for cell in record.in_state("done"):
-        if cell.arm == "5mm upsampled to 1.25mm":
-            for step in range(BUDGET // 2, BUDGET + 1, BUDGET // 10):
-                ledger.client.log_metric(cell.run_id, "validation_auc", step / BUDGET, step=step)
-    verdict = analyse(record, load_study_data(ledger, record)).verdict
-    assert verdict.rising_arms == ("5mm upsampled to 1.25mm",)
+def pilot_of(rises):
+    arms = {}
+    for arm, rise in rises.items():
+        found = Convergence(BUDGET, rise, rise - 0.001, rise + 0.001, 5, 0.01)
+        arms[arm] = {
+            "learning_rate": 1e-3,
+            "grid": [[1e-3, 0.9]],
+            "on_edge": False,
+            "convergence": found.to_dict(),
+        }
+    return {"budget_examples": BUDGET, "arms": arms, "origin": {}}
+
+
+def test_an_arm_that_still_rises_is_named_and_withholds_the_verdict(make_study):
+    rises = {"1.25mm": 0.0, "5mm upsampled to 1.25mm": 0.05}
+    ledger, record = make_study(failed=(), running=(), pilot=pilot_of(rises))
+    verdict = analyse(record, load_study_data(ledger, record), CONTROLS).verdict
+    assert verdict.unconverged_arms == ("5mm upsampled to 1.25mm",)
     assert "still rising" in verdict.sentence
     assert verdict.outcome is None
+
+
+def test_real_data_without_its_own_controls_carry_no_verdict(make_study):
+    ledger, record = make_study(failed=(), running=(), phantom=False)
+    record.plan["claim"]["a_a"] = ["5mm", "5mm, other seeds"]
+    record.plan["claim"]["permuted"] = "5mm, permuted labels"
+    verdict = analyse(record, load_study_data(ledger, record), CONTROLS).verdict
+    assert verdict.outcome is None
+    assert "no finished cell of 5mm, other seeds" in verdict.sentence

@@ -22,6 +22,7 @@ def make_cell():
             "num_evaluations": 2,
             "augment": True,
             "intra_op_threads": 1,
+            "scored_split": "test",
             "seed": 0,
         }
         return Cell(**{**fields, **changes})

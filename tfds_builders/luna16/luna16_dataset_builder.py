@@ -13,7 +13,6 @@ from mlp_med.imaging.volume import read_volume
 from tfds_builders.crop_files import open_crops, remove_others, rendering_code_digest
 from tfds_builders.local_source_builder import (
     LocalSourceBuilder,
-    build_configs,
     logger,
     resolution_configs,
 )
@@ -33,7 +32,7 @@ from tfds_builders.luna16.survey import (
 )
 from tfds_builders.preview import PreviewCase
 from tfds_builders.processes import map_unordered
-from tfds_builders.scratch import crop_store, require_free_space
+from tfds_builders.scratch import require_free_space
 
 SCANS_WORTH_A_WORKER = 10  # a process starts in 1.5 s, in which another renders about 20 scans
 
@@ -121,10 +120,6 @@ class Builder(LocalSourceBuilder):
             "num_finer_than_native": survey.num_finer_than_native(self.builder_config.resolution),
         }
 
-    def crop_folder(self) -> Path:
-        """Where the crops of this config wait to be written."""
-        return crop_store(Path(self.data_dir_root), self.name) / self.builder_config.name
-
     def _split_generators(self, dl_manager: Any) -> dict[str, Iterator]:
         del dl_manager  # nothing is downloaded
         return {split: self._generate_examples(split) for split in SPLITS}
@@ -149,26 +144,6 @@ class Builder(LocalSourceBuilder):
                         "native_spacing_mm": np.array(scan.header.spacing_mm, dtype=np.float32),
                     },
                 )
-
-
-def build(
-    source: Path | str,
-    data_dir: Path | str,
-    resolutions: Sequence[float] | None = None,
-    num_workers: int | None = None,
-    progress: Any = None,
-    **options: Any,
-) -> list[Builder]:
-    """Builds LUNA16 at several resolutions; see `local_source_builder.build_configs`."""
-    return build_configs(
-        Builder,
-        source=source,
-        data_dir=data_dir,
-        resolutions=resolutions,
-        num_workers=num_workers,
-        progress=progress,
-        **options,
-    )
 
 
 def preview(

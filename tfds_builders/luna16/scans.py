@@ -8,6 +8,7 @@ from mlp_med.errors import ImageError, SourceError
 from mlp_med.imaging.volume import VolumeHeader, read_header
 from tfds_builders.hashing import digest_of
 from tfds_builders.luna16.layout import Layout
+from tfds_builders.phantom_marker import MARKER
 
 # A series id becomes part of no path, yet a table that holds "../" is not what it claims to be.
 SERIES = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
@@ -60,7 +61,7 @@ def source_digest(layout: Layout, scans: dict[str, Scan]) -> str:
 
     Not of the voxels: two scans that differ in nothing but voxels have the same digest.
     """
-    marker = layout.root / "PHANTOM.json"
+    marker = layout.root / MARKER
     parts: list[str | bytes] = [layout.release]
     for path in (*layout.tables, *([marker] if marker.is_file() else [])):
         parts += [path.relative_to(layout.root).as_posix(), path.read_bytes()]

@@ -20,6 +20,7 @@ from tfds_builders.luna16.release_tables import (
     read_series,
 )
 from tfds_builders.luna16.scans import Scan, find_scans, source_digest
+from tfds_builders.phantom_marker import is_phantom, unfinished_phantom
 from tfds_builders.problems import require_none
 from tfds_builders.source_report import SourceReport
 
@@ -92,6 +93,7 @@ def survey_source(root: Path, negatives_per_positive: float = NEGATIVES_PER_POSI
     """
     layout = find_layout(root)
     scans, problems = find_scans(layout)
+    problems = unfinished_phantom(root) + problems
     candidates, selection = _select(layout, scans, negatives_per_positive, problems)
     examples = selection.examples
     splits = {series: scan.split for series, scan in scans.items()}
@@ -99,7 +101,7 @@ def survey_source(root: Path, negatives_per_positive: float = NEGATIVES_PER_POSI
         layout=layout,
         scans=scans,
         digest=source_digest(layout, scans),
-        phantom=(root / "PHANTOM.json").is_file(),
+        phantom=is_phantom(root),
         candidates=candidates,
         examples=examples.assign(split=examples["series"].map(splits)),
         skipped=selection.skipped,

@@ -1,10 +1,14 @@
 """Patches of lymph-node slides with and without metastasis, at several resolutions."""
 
+import functools
+
+from tfds_builders.local_source_builder import build_configs
 from tfds_builders.metastasis_patches.metastasis_patches_dataset_builder import (
     Builder,
-    build,
     preview,
 )
 from tfds_builders.metastasis_patches.survey import check
+
+build = functools.partial(build_configs, Builder)
 
 __all__ = ["Builder", "build", "check", "preview"]

@@ -14,7 +14,6 @@ from tfds_builders.crop_files import open_crops, remove_others, rendering_code_d
 from tfds_builders.hashing import digest_of
 from tfds_builders.local_source_builder import (
     LocalSourceBuilder,
-    build_configs,
     logger,
     resolution_configs,
 )
@@ -30,7 +29,7 @@ from tfds_builders.metastasis_patches.survey import (
 )
 from tfds_builders.preview import PreviewCase
 from tfds_builders.processes import map_unordered
-from tfds_builders.scratch import crop_store, require_free_space
+from tfds_builders.scratch import require_free_space
 
 PATCHES_A_FILE = 500  # 14 MB at the finest resolution
 
@@ -120,10 +119,6 @@ class Builder(LocalSourceBuilder):
         """Whether the patches are synthetic."""
         return {"phantom": self.survey().phantom}
 
-    def crop_folder(self) -> Path:
-        """Where the crops of this config wait to be written."""
-        return crop_store(Path(self.data_dir_root), self.name) / self.builder_config.name
-
     def _split_generators(self, dl_manager: Any) -> dict[str, Iterator]:
         del dl_manager  # nothing is downloaded
         portions = _portions(self.survey())
@@ -140,26 +135,6 @@ class Builder(LocalSourceBuilder):
                     row.id,
                     {"image": np.array(image), "label": row.label, "id": row.id, "patient": ""},
                 )
-
-
-def build(
-    source: Path | str,
-    data_dir: Path | str,
-    resolutions: Sequence[float] | None = None,
-    num_workers: int | None = None,
-    progress: Any = None,
-    **options: Any,
-) -> list[Builder]:
-    """Builds the patches at several resolutions; see `local_source_builder.build_configs`."""
-    return build_configs(
-        Builder,
-        source=source,
-        data_dir=data_dir,
-        resolutions=resolutions,
-        num_workers=num_workers,
-        progress=progress,
-        **options,
-    )
 
 
 def preview(

@@ -10,6 +10,7 @@ import pandas as pd
 
 from mlp_med.errors import SourceError
 from tfds_builders.hashing import digest_of, hash_fraction
+from tfds_builders.phantom_marker import MARKER, is_phantom, unfinished_phantom
 from tfds_builders.problems import require_none
 from tfds_builders.source_report import SourceReport
 from tfds_builders.tables import read_table
@@ -67,7 +68,7 @@ def survey_source(root: Path) -> Survey:
     """
     sizes = _list_patches(root)
     table = root / "train_labels.csv"
-    problems: list[str] = []
+    problems = unfinished_phantom(root)
     try:
         labels = read_table(table, text=("id", "label"))
     except SourceError as error:
@@ -80,7 +81,7 @@ def survey_source(root: Path) -> Survey:
     )
     if not problems:
         problems += _splits_of_one_class(patches)
-    survey = Survey(root, patches, _digest(root, sizes), _is_phantom(root), problems=problems)
+    survey = Survey(root, patches, _digest(root, sizes), is_phantom(root), problems=problems)
     unlabelled = len(sizes.keys() - set(labels["id"]))
     if unlabelled:
         survey.skipped["patches without a label"] = unlabelled
@@ -151,13 +152,9 @@ def _list_patches(root: Path) -> dict[str, int]:
 def _digest(root: Path, sizes: Mapping[str, int]) -> str:
     """Digest of the labels and of the name and size of every patch; not of pixels."""
     parts: list[str | bytes] = [(root / "train_labels.csv").read_bytes()]
-    if _is_phantom(root):
-        parts.append((root / "PHANTOM.json").read_bytes())
+    if is_phantom(root):
+        parts.append((root / MARKER).read_bytes())
     return digest_of([*parts, *(f"{name} {sizes[name]}" for name in sorted(sizes))])
-
-
-def _is_phantom(root: Path) -> bool:
-    return (root / "PHANTOM.json").is_file()
 
 
 def _wrong_records(table: Path, labels: pd.DataFrame, sizes: Mapping[str, int]) -> list[str]:

@@ -1,0 +1,199 @@
+"""What running, planning and piloting a study share: build, open, pilot, plan, train."""
+
+import json
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mlp_med.cli.app import console
+from mlp_med.cli.datasets import build_dataset
+from mlp_med.errors import StudyError
+
+if TYPE_CHECKING:
+    from mlp_med.evidence.claim import Claim
+    from mlp_med.ledger.read import StudyRecord
+    from mlp_med.ledger.store import Ledger
+    from mlp_med.studies.arm import Arm
+    from mlp_med.studies.pilot import PilotResult
+    from mlp_med.studies.planning import OpenedDataset
+    from mlp_med.studies.study import Study
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A study whose dataset is built, before a pilot has settled its learning rates."""
+
+    name: str
+    size_name: str
+    size: Any  # of the experiment file; each experiment has its own
+    claim: "Claim"
+    arms: "Sequence[Arm]"
+    dataset: "OpenedDataset"
+    precision: str
+
+
+def prepare(
+    name: str,
+    dataset: str,
+    size_name: str,
+    source: Path | None,
+    data_dir: Path,
+    options: Mapping[str, Any],
+) -> Prepared:
+    """Finds the experiment, builds what is missing of its dataset, and opens it.
+
+    Args:
+        name: of the experiment file.
+        dataset: name of the TFDS builder.
+        size_name: "smoke", "small" or "full".
+        source: what to build from; None to take what is built.
+        data_dir: TFDS's data directory.
+        options: what the user states of scans of their own.
+    """
+    from experiments import find_study
+    from mlp_med.studies.planning import open_dataset
+
+    experiment = find_study(name)
+    if dataset == "table":
+        if source is not None:
+            stated = dict(options)
+            build_dataset(dataset, source, data_dir, stated.pop("resolutions", None), **stated)
+        sizes = _table_sizes(data_dir)
+    else:
+        sizes = experiment.SIZES.get(dataset, {})
+    if size_name not in sizes:
+        known = "; ".join(f"{d}: {', '.join(s)}" for d, s in experiment.SIZES.items())
+        raise StudyError(f"{name} has no size {size_name!r} on {dataset!r}; it has {known}")
+    size = sizes[size_name]
+    if source is not None and dataset != "table":
+        build_dataset(dataset, source, data_dir, sorted(set(size.resolutions)))
+    opened = open_dataset(dataset, size.resolutions, data_dir, source)
+    described = {"unit": opened.info.unit, "phantom": opened.info.phantom}
+    return Prepared(
+        name=name,
+        size_name=size_name,
+        size=size,
+        claim=experiment.claim(size, **described),
+        arms=experiment.arms(size, **described),
+        dataset=opened,
+        precision=precision(),
+    )
+
+
+def _table_sizes(data_dir: Path) -> Mapping[str, Any]:
+    from experiments.table_sizes import sizes_for_table
+    from mlp_med.pipelines.datasets import describe
+
+    return sizes_for_table(describe("table", data_dir))
+
+
+def precision() -> str:
+    """The Keras dtype policy of every cell on this machine."""
+    from mlp_med.training.precision import default_precision
+
+    return default_precision()
+
+
+def recorded_pilot(prepared: Prepared) -> "PilotResult | None":
+    """The committed pilot of just these crops, if there is one: the small phantom's."""
+    from experiments import PILOTS
+    from mlp_med.studies.pilot import PilotResult
+
+    path = PILOTS / f"{prepared.name}-{prepared.dataset.info.name}-{prepared.size_name}.json"
+    if not path.exists():
+        return None
+    found = PilotResult.from_dict(json.loads(path.read_text()))
+    if found.origin.get("source_digest") != prepared.dataset.info.source_digest:
+        return None
+    return (
+        found if {arm.settings_of or arm.name for arm in prepared.arms} <= set(found.arms) else None
+    )
+
+
+def run_pilot_cells(prepared: Prepared, run: "Callable[[Study], StudyRecord]") -> "PilotResult":
+    """Runs the pilot, or what is missing of it."""
+    from mlp_med.studies.pilot_cells import pilot_study
+
+    console.print(f"pilot: a learning rate for each arm, then twice the budget ({prepared.name})")
+    return pilot_study(
+        name=prepared.name,
+        size=prepared.size_name,
+        claim=prepared.claim,
+        arms=prepared.arms,
+        design=prepared.size.pilot,
+        dataset=prepared.dataset,
+        precision=prepared.precision,
+        run=run,
+    )
+
+
+def plan(prepared: Prepared, pilot: "PilotResult | None", num_seeds: int | None) -> "Study":
+    """The study with the pilot's settings."""
+    from mlp_med.studies.planning import plan_study
+
+    return plan_study(
+        name=prepared.name,
+        size=prepared.size_name,
+        claim=prepared.claim,
+        arms=prepared.arms,
+        num_seeds=num_seeds or prepared.size.num_seeds,
+        dataset=prepared.dataset,
+        precision=prepared.precision,
+        pilot=pilot,
+        no_verdict_reason=prepared.size.no_verdict_reason,
+    )
+
+
+def train(
+    study: "Study", ledger: "Ledger", *, workers: int | None = None, retry_failed: bool = False
+) -> "StudyRecord":
+    """Runs the cells that are missing, with a progress bar."""
+    from mlp_med.studies.progress import StudyProgress
+    from mlp_med.studies.run import run_study
+
+    spatial_dims = describe_dims(study)
+    with StudyProgress(console, study.arm_names, spatial_dims) as progress:
+        return run_study(
+            study,
+            ledger,
+            num_concurrent=workers or num_concurrent(study),
+            on_event=progress.event,
+            on_plan=progress.planned,
+            retry_failed=retry_failed,
+        )
+
+
+def describe_dims(study: "Study") -> int:
+    """2 or 3, of the study's crops."""
+    from mlp_med.pipelines.datasets import describe
+
+    info = study.dataset_info
+    return describe(info.name, Path(info.data_dir)).spatial_dims
+
+
+def num_concurrent(study: "Study") -> int:
+    """Cells at once: as the cores allow."""
+    from mlp_med.cores import available_cores
+
+    return max(1, available_cores() // max(cell.intra_op_threads for cell in study.cells))
+
+
+def log_example_crops(ledger: "Ledger", study_run_id: str, study: "Study") -> None:
+    """The report shows what the networks saw, from the ledger alone."""
+    from mlp_med.crop_sheets import draw_built
+    from mlp_med.ledger.write import log_crops
+
+    info = study.dataset_info
+    with tempfile.TemporaryDirectory() as directory:
+        sheet = Path(directory) / "crops.png"
+        resolutions = [cell.resolution for cell in study.cells]
+        draw_built(info.name, Path(info.data_dir), resolutions, sheet)
+        log_crops(ledger, study_run_id, sheet.read_bytes())
+
+
+def with_command(pilot: "PilotResult", command: str) -> "PilotResult":
+    """The pilot as it is committed: with the command that makes it again."""
+    kept = {name: value for name, value in pilot.origin.items() if name != "pilot_run"}
+    return replace(pilot, origin={**kept, "command": command})

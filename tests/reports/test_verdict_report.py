@@ -1,0 +1,122 @@
+import json
+from dataclasses import replace
+
+import pytest
+
+from mlp_med.errors import EvidenceError
+from mlp_med.evidence.foreign import read_predictions
+from mlp_med.evidence.pairing import pair_predictions
+from mlp_med.evidence.simulation import SimulatedStudy, simulate_arms
+from mlp_med.reports.verdict_report import judge_predictions, write_verdict
+from tests.reports.reading import Page
+
+TRUTH = SimulatedStudy(effect=0.08, num_patients=150, max_cases_per_patient=3)
+
+
+@pytest.fixture(scope="module")
+def arms():
+    return simulate_arms(TRUTH, seed=1)
+
+
+@pytest.fixture
+def judge(tmp_path):
+    def judge(a, b, *, margin=0.01, common_cases=False, **about):
+        read = []
+        for name, table in (("with depth", a), ("flat", b)):
+            table.to_parquet(tmp_path / f"{name}.parquet", index=False)
+            read.append(read_predictions(tmp_path / f"{name}.parquet", name))
+        paired = pair_predictions(*read, common_cases=common_cases)
+        return judge_predictions(paired, margin=margin, **about)
+
+    return judge
+
+
+def written(judged, directory):
+    page = write_verdict(judged, directory, ["mlp-med", "verdict", "a b.parquet"])
+    return Page(page.read_text()), json.loads((directory / "verdict.json").read_text())
+
+
+def test_the_page_reads_as_a_studys(judge, arms, tmp_path):
+    judged = judge(*arms, dataset="my scans")
+    page, verdict = written(judged, tmp_path / "out")
+    assert judged.sentence in page.text
+    assert page.text.index(judged.sentence) < page.text.index("AUC of both arms")
+    assert not {tag for tag, _ in page.elements} & {"script", "link", "iframe"}
+    pictures = [attributes["src"] for tag, attributes in page.elements if tag == "img"]
+    assert len(pictures) == 2
+    assert all(source.startswith("data:image/svg+xml;base64,") for source in pictures)
+    assert len(page.table("Test AUC of every seed")) == 10
+    assert page.table("Contrast of the arms")[0][1] == "with depth − flat"
+    assert "mlp-med verdict 'a b.parquet'" in page.text
+    assert verdict["verdict"] == "supported"
+    assert verdict["ci_low"] > 0.01
+    assert (verdict["dataset"], verdict["n_patients"], verdict["n_seeds"]) == ("my scans", 150, 5)
+    assert [len(file["sha256"]) for file in verdict["files"]] == [64, 64]
+    assert verdict["patients_only"] is None
+    assert [row["resolution"] for row in verdict["arms"]] == [None, None]
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "index.html", "verdict.json", "arms.svg", "arms.png", "contrasts.svg", "contrasts.png",
+    }  # fmt: skip
+
+
+def test_the_other_way_round_it_is_refuted(judge, arms):
+    assert judge(*reversed(arms)).verdict.outcome == "refuted"
+
+
+def test_the_caveats_are_said(judge, arms):
+    a, b = (table.assign(patient="") for table in arms)
+    judged = judge(a, b, phantom=True)
+    for words in ("On the phantom", "exploratory: patients unknown", "author of the predictions"):
+        assert words in judged.sentence
+
+
+def test_common_cases_are_said_everywhere(judge, arms, tmp_path):
+    a, b = arms
+    left_out = sorted(b["id"].unique())[:7]
+    judged = judge(a, b[~b["id"].isin(left_out)], common_cases=True)
+    words = "7 of with depth and 0 of flat were dropped"
+    assert words in judged.sentence
+    page, verdict = written(judged, tmp_path / "out")
+    assert page.text.count(words) >= 2
+    assert [file["dropped_cases"] for file in verdict["files"]] == [7, 0]
+    assert verdict["n_cases"] == a["id"].nunique() - 7
+
+
+def test_one_seed_has_an_effect_and_patients_only_and_no_verdict(judge, arms, tmp_path):
+    a, b = (table[table["seed"] == 0] for table in arms)
+    judged = judge(a, b.drop(columns="seed"))
+    page, verdict = written(judged, tmp_path / "out")
+    assert verdict["verdict"] is None
+    assert "with one seed it is unknown how much seeds vary" in judged.sentence
+    assert (verdict["ci_low"], verdict["ci_high"]) == (None, None)
+    low, high = verdict["patients_only"]
+    assert low < verdict["effect"] < high
+    # As the independent formula has it.
+    reach = 1.98 * judged.contrast.cross_check_standard_error
+    assert (high - low) / 2 == pytest.approx(reach, rel=0.1)
+    assert "Patients alone" in page.text
+    assert "flat has no column seed" in page.text
+
+
+def test_a_phantom_is_marked_on_every_title(judge, arms, tmp_path):
+    page, _ = written(judge(*arms, phantom=True), tmp_path / "out")
+    assert all(title.endswith("phantom") for title in page.tables)
+
+
+def test_hostile_names_are_shown_and_not_obeyed(judge, arms, tmp_path):
+    judged = judge(*arms, statement="<script>x</script>", dataset="<img src=x>")
+    page, _ = written(judged, tmp_path / "out")
+    assert "script" not in {tag for tag, _ in page.elements}
+    assert "<script>x</script>" in page.text
+
+
+def test_a_margin_that_is_none_is_refused(judge, arms):
+    with pytest.raises(EvidenceError, match="margin"):
+        judge(*arms, margin=-0.1)
+
+
+def test_arms_that_cannot_be_told_apart_by_name_are_refused(judge, arms):
+    judged = judge(*arms)
+    same = replace(judged.predictions, b=replace(judged.predictions.b, name="with depth"))
+    with pytest.raises(EvidenceError, match="different arms"):
+        judge_predictions(same, margin=0.01)
