@@ -7,6 +7,7 @@ from experiments import resolution_matters
 from mlp_med.errors import StudyError
 
 STUDIES: dict[str, ModuleType] = {"resolution_matters": resolution_matters}
+CALIBRATION = Path(__file__).with_name("calibration.json")  # simulated studies' error rates
 PILOTS = Path(__file__).with_name("pilots")  # recorded pilots, named <study>-<dataset>-<size>.json
 
 

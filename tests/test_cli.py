@@ -16,7 +16,7 @@ from mlp_med.ledger.read import load_predictions, read_study
 from mlp_med.ledger.store import open_ledger
 
 NUM_PATCHES = 120
-NUM_CELLS = 6  # two resolutions and the control, two seeds
+NUM_CELLS = 10  # two resolutions, the upsampled one, A/A and permuted labels; two seeds each
 
 
 COMMAND = [sys.executable, "-m", "mlp_med.cli"]
@@ -108,7 +108,7 @@ def test_the_report_claims_nothing_at_the_smoke_size(finished):
     assert verdict["n_patients"] is None
     assert verdict["exploratory"] is True
     assert verdict["controls"]["status"] in ("passed", "stale", "missing")
-    assert len(verdict["arms"]) == 3
+    assert len(verdict["arms"]) == 5
     assert "no verdict" in printed
     page = (finished / "page/index.html").read_text()
     assert page.index("no verdict") < page.index("<img")
@@ -118,6 +118,12 @@ def test_a_rerun_from_the_ledger_alone_is_bit_identical(finished):
     ledger = open_ledger(f"sqlite:///{finished}/runs/mlflow.db")
     cell = read_study(ledger, name="resolution_matters").in_state("done")[0]
     assert "identical bit for bit" in mlp_med("rerun", cell.run_id, cwd=finished)
+
+
+def test_a_random_sample_is_rerun_and_counted(finished):
+    sample = ["--study", "resolution_matters", "--sample", "2", "--seed", "0"]
+    printed = mlp_med("rerun", *sample, cwd=finished)
+    assert "2 of 2 reruns are identical bit for bit" in printed
 
 
 def test_a_rerun_of_what_is_not_a_done_cell_is_refused(finished):
@@ -161,7 +167,7 @@ def test_two_processes_never_run_one_study_at_once(patches, finished, tmp_path):
 
 def test_plan_tells_cells_time_disk_and_the_smallest_effect(finished):
     printed = mlp_med("study", "plan", *STUDY, cwd=finished)
-    for word in ("cells: 6", "time: about", "disk:", "smallest detectable effect"):
+    for word in (f"cells: {NUM_CELLS}", "time: about", "disk:", "smallest detectable effect"):
         assert word in printed
 
 

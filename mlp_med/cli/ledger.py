@@ -17,8 +17,9 @@ def report(
     tracking_uri: TrackingUri = DEFAULT_TRACKING_URI,
 ) -> None:
     """Write the report of the newest such study from the ledger alone."""
-    from experiments import find_study
+    from experiments import CALIBRATION, find_study
     from experiments.controls import recorded_controls
+    from mlp_med.evidence.calibration import read_record
     from mlp_med.ledger.read import read_study
     from mlp_med.ledger.store import open_ledger
     from mlp_med.reports.study_report import write_report
@@ -27,7 +28,8 @@ def report(
     ledger = open_ledger(tracking_uri)
     record = read_study(ledger, name=name, dataset=dataset, size=size)
     controls = recorded_controls(str(record.plan["code_digest"]))
-    written = write_report(ledger, record, out, controls=controls)
+    calibration = read_record(CALIBRATION)
+    written = write_report(ledger, record, out, controls=controls, calibration=calibration)
     console.print(written.sentence, markup=False)
     console.print(str(written.page), markup=False)
 

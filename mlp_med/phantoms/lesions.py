@@ -20,8 +20,8 @@ SOFT_EDGE_MM = 4.0
 # Lesions this far apart along an axis stay out of each other's 40 mm fields.
 PITCH_MM = 32.0
 END_MARGIN_MM = 21.0
-# There is room for about 60; these are enough for a narrow interval, and quicker to cut out.
-LESIONS_PER_SCAN = 32
+# There is room for about 60. With half of them a quick network is still off its best AUC by 0.01.
+LESIONS_PER_SCAN = 56
 # What an ideal observer reaches of each variant: the best AUC between two Gaussians of one
 # deviation is Φ(d′/√2), d′ being the distance of their means in deviations.
 BEST_AUC = 0.90

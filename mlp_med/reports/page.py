@@ -7,6 +7,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import pandas as pd
 
+from mlp_med.evidence.calibration import CalibrationRecord, exceeding
 from mlp_med.evidence.claim import AS_USED, COMPUTE
 from mlp_med.evidence.contrast import Contrast
 from mlp_med.evidence.convergence import Convergence
@@ -45,6 +46,7 @@ def render_page(
     figures: Mapping[str, bytes],
     crops: bytes | None,
     tracking_uri: str,
+    calibration: CalibrationRecord | None = None,
 ) -> str:
     """The whole page as HTML, with its figures inside.
 
@@ -55,6 +57,7 @@ def render_page(
         figures: SVG files by name.
         crops: PNG of example crops; None where none was kept.
         tracking_uri: of the ledger, for the commands; credentials in it are left out.
+        calibration: the record that the figure of that name shows.
     """
     verdict = analysis.verdict
     claim = verdict.claim
@@ -75,6 +78,7 @@ def render_page(
         "strata": _stratum_rows(analysis.strata),
         "unconverged": verdict.unconverged_arms,
         "convergence": [_convergence_row(arm, found) for arm, found in verdict.convergence.items()],
+        "calibration": _calibration_words(calibration) if calibration else "",
         "costs": _cost_rows(data),
         "total_cost": _total_cost(data.cells),
         "arms": [[row.arm, row.control, *arm_numbers(row)] for row in analysis.arms],
@@ -85,6 +89,18 @@ def render_page(
         "cells": _cell_rows(data.cells),
     }
     return render_template("study.html", verdict, values)
+
+
+def _calibration_words(record: CalibrationRecord) -> str:
+    above = len(exceeding(record.table))
+    stale = " The record is of an older version of this code; re-make it." if record.stale else ""
+    fewest = int(record.table["num_simulations"].min())
+    return (
+        f"{len(record.table)} kinds of study, at least {fewest:,} of each, whose true effect is the "
+        f"margin, so that either decision is false. "
+        f"Settings with an error rate shown to exceed 2.5 %: {above}. Made again by: "
+        f"{record.command}.{stale}"
+    )
 
 
 def _cross_check(contrasts: Mapping[str, Contrast]) -> str:

@@ -10,11 +10,13 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from mlp_med.errors import LedgerError
+from mlp_med.evidence.calibration import CalibrationRecord
 from mlp_med.evidence.controls import Controls
 from mlp_med.ledger.read import StudyRecord, load_crops
 from mlp_med.ledger.store import Ledger
 from mlp_med.ledger.write import log_report
 from mlp_med.reports.analysis import Analysis, analyse
+from mlp_med.reports.calibration_figure import draw_calibration
 from mlp_med.reports.figures import (
     draw_auc_by_resolution,
     draw_cost,
@@ -29,7 +31,7 @@ from mlp_med.reports.study_data import StudyData, load_study_data
 
 PAGE = "index.html"
 VERDICT = "verdict.json"
-FIGURES = ("auc_by_resolution", "contrasts", "strata", "curves", "cost")
+FIGURES = ("auc_by_resolution", "contrasts", "strata", "curves", "cost", "calibration")
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,12 @@ class ReportPaths:
 
 
 def write_report(
-    ledger: Ledger, record: StudyRecord, out_dir: Path, *, controls: Controls
+    ledger: Ledger,
+    record: StudyRecord,
+    out_dir: Path,
+    *,
+    controls: Controls,
+    calibration: CalibrationRecord | None = None,
 ) -> ReportPaths:
     """Writes the page, the figures and verdict.json, and keeps them with the study in the ledger.
 
@@ -62,6 +69,7 @@ def write_report(
         record: the study.
         out_dir: made if absent.
         controls: what the record of the phantom's controls says of the study's code.
+        calibration: the record of simulated studies, shown as a figure; None where there is none.
 
     Raises:
         LedgerError: the ledger cannot be read or written, or `out_dir` cannot be written.
@@ -70,6 +78,9 @@ def write_report(
     data = load_study_data(ledger, record)
     analysis = analyse(record, data, controls)
     figures = draw_figures(record, data, analysis)
+    if calibration is not None:
+        title = "Simulated studies whose true effect is the margin"
+        figures["calibration"] = draw_calibration(calibration.table, title=title)
     svg = {name: to_svg(figure) for name, figure in figures.items()}
     page = render_page(
         record,
@@ -78,6 +89,7 @@ def write_report(
         figures=svg,
         crops=load_crops(ledger, record.run_id),
         tracking_uri=ledger.tracking_uri,
+        calibration=calibration,
     )
     verdict = json.dumps(analysis.to_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     content = {f"{name}.svg": drawn for name, drawn in svg.items()}

@@ -19,8 +19,8 @@ from tfds_builders.luna16.survey import survey_source
 
 SPACINGS_MM = (1.25, 5.0)
 CONTROLS = (COARSE_ANSWER, FINE_ANSWER)
-NUM_SCANS = 4
-BLIND = (0.36, 0.64)  # about 4 standard errors of a chance AUC over 120 lesions
+NUM_SCANS = 2
+BLIND = (0.3, 0.7)  # more than 3 standard errors of a chance AUC over 112 lesions
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -75,12 +75,12 @@ def test_the_best_auc_is_what_the_drawn_values_allow():
         (FINE_ANSWER, "texture", "density"),
     ):
         findings = [
-            f for number in range(30) for f in plan_control_scan(variant, 4, number).findings
+            f for number in range(12) for f in plan_control_scan(variant, 4, number).findings
         ]
         labels = [f.is_nodule for f in findings]
         assert np.mean(labels) == pytest.approx(0.5, abs=0.01)
         auc = roc_auc_score(labels, [getattr(f, carrier) for f in findings])
-        assert auc == pytest.approx(BEST_AUC, abs=0.04)
+        assert auc == pytest.approx(BEST_AUC, abs=0.05)
         untold = (
             [getattr(f, other) for f in findings],
             [f.diameter_mm for f in findings],
@@ -89,7 +89,7 @@ def test_the_best_auc_is_what_the_drawn_values_allow():
         off = [float(np.linalg.norm(f.candidate_mm - f.centre_mm)) for f in findings]
         assert max(off) <= JITTER_MM
         for values in (*untold, off):
-            assert roc_auc_score(labels, values) == pytest.approx(0.5, abs=0.07)
+            assert roc_auc_score(labels, values) == pytest.approx(0.5, abs=0.1)
 
 
 def test_both_controls_show_the_same_lesions_in_the_same_chests():

@@ -61,7 +61,8 @@ def test_a_cell_has_its_own_process_and_temporary_directory_which_is_removed(lau
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_no_cell_outlives_its_study(how, tmp_path):
     script = f"""
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
 sys.path.insert(0, {str(Path.cwd())!r})
 from mlp_med.studies.cell import Cell
 from mlp_med.studies.launcher import Order, launch_local

@@ -15,7 +15,8 @@ ROOT = Path(__file__).parents[2]
 
 # Workers that say who they are and then sleep for ever.
 SLEEPERS = """
-import os, sys, time
+import os, signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
 from tfds_builders.processes import map_unordered
 def main():
     print("parent", os.getpid(), flush=True)
