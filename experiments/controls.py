@@ -28,7 +28,7 @@ SIZE = Size(
     model="residual_small",
     global_batch_size=16,
     learning_rate=4e-3,
-    budget_examples=8_000,
+    budget_examples=9_600,
     num_evaluations=4,
     num_seeds=5,
 )

@@ -25,6 +25,8 @@ from mlp_med.cli.app import (
 )
 from mlp_med.cli.datasets import table_options
 
+NO_PHANTOM_PILOT = "no pilot is recorded for this phantom, so the study will carry no verdict; `make pilot` runs it"
+
 
 @study_app.command("list")
 def study_list() -> None:
@@ -100,7 +102,10 @@ def study_run(
     try:
         pilot = workflow.recorded_pilot(prepared)
         if pilot is None and prepared.size.pilot is not None:
-            pilot = workflow.run_pilot_cells(prepared, train)
+            if prepared.dataset.info.phantom:
+                console.print(NO_PHANTOM_PILOT)
+            else:
+                pilot = workflow.run_pilot_cells(prepared, train)
         study = workflow.plan(prepared, pilot, seeds)
         record = train(study, retry_failed=retry_failed)
     except KeyboardInterrupt:

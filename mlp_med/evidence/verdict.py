@@ -80,13 +80,13 @@ def decide(
     controls: Controls | None = None,
     convergence: Mapping[str, Convergence] | None = None,
     incomplete_arms: Sequence[str] = (),
-    size: str = "small",
+    no_verdict_reason: str = "",
 ) -> Verdict:
     """Applies the claim's rule.
 
     With the two-sided 95 % interval of the effect and the margin m: supported if its low end > m;
     refuted if its high end < m (further equivalent if the low end > −m, reversed if the high end
-    < −m); else inconclusive. There is no verdict of a smoke run, nor while an arm of the primary
+    < −m); else inconclusive. There is no verdict of a study that was planned to claim nothing, nor while an arm of the primary
     contrast lacks seeds, nor without an interval, nor unless the controls have passed, nor where
     more training of the arm that lost could overturn it.
 
@@ -99,11 +99,11 @@ def decide(
         controls: what became of the controls; None where they are not ours to run.
         convergence: what the pilot said, by arm.
         incomplete_arms: arms without all their planned seeds.
-        size: of the study; "smoke" claims nothing.
+        no_verdict_reason: why the study was not meant to, or must not, decide; else empty.
     """
     secondary = dict(secondary or {})
     convergence = dict(convergence or {})
-    reason = _why_no_verdict(claim, contrast, incomplete_arms, size)
+    reason = no_verdict_reason or _why_no_verdict(claim, contrast, incomplete_arms)
     if not reason and controls is not None:
         reason = controls.reason
     if not reason and contrast is not None:
@@ -189,11 +189,8 @@ def _why_no_verdict(
     claim: Claim,
     contrast: Contrast | None,
     incomplete_arms: Sequence[str],
-    size: str,
 ) -> str:
     """Empty if a verdict may be given."""
-    if size == "smoke":
-        return "a smoke run only shows that the chain runs"
     lacking = [arm for arm in claim.primary if arm in incomplete_arms]
     if lacking:
         return f"{_listed(lacking)} lacks seeds; finish the study first"

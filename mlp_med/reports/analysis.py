@@ -90,7 +90,7 @@ def analyse(record: StudyRecord, data: StudyData, controls: Controls) -> Analysi
         controls=controls.joined_with(_own_controls(claim, data)),
         convergence=_convergence(record),
         incomplete_arms=tuple(incomplete),
-        size=record.plan["size"],
+        no_verdict_reason=_why_not_meant_to_decide(record),
     )
     strata, notes = _strata(claim, data)
     arms = [_arm_row(data, arm) for arm in data.arms]
@@ -140,6 +140,17 @@ def _arm_row(data: StudyData, arm: str) -> ArmRow:
         peak_memory_bytes=cells["peak_memory_bytes"].tolist(),
         seed=BOOTSTRAP_SEED,
     )
+
+
+def _why_not_meant_to_decide(record: StudyRecord) -> str:
+    if record.plan.get("no_verdict_reason"):
+        return str(record.plan["no_verdict_reason"])
+    if record.plan.get("pilot", {}) is None:
+        return (
+            "no pilot has chosen the arms' learning rates and shown that they converge; run: "
+            f"mlp-med study pilot {record.name}"
+        )
+    return ""
 
 
 def _convergence(record: StudyRecord) -> dict[str, Convergence]:

@@ -96,8 +96,8 @@ def _calibration_words(record: CalibrationRecord) -> str:
     stale = " The record is of an older version of this code; re-make it." if record.stale else ""
     fewest = int(record.table["num_simulations"].min())
     return (
-        f"{len(record.table)} kinds of study, at least {fewest:,} of each, whose true effect is the "
-        f"margin, so that either decision is false. "
+        f"{len(record.table)} kinds of study, at least {fewest:,} of each, whose true effect is "
+        "the margin, so that either decision is false. "
         f"Settings with an error rate shown to exceed 2.5 %: {above}. Made again by: "
         f"{record.command}.{stale}"
     )

@@ -136,7 +136,7 @@ def test_an_inconclusive_verdict_says_what_would_decide_it():
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ({"size": "smoke"}, "smoke"),
+        ({"no_verdict_reason": "the smoke size claims nothing"}, "smoke"),
         ({"incomplete_arms": [UPSAMPLED]}, "lacks seeds"),
         ({"convergence": {UPSAMPLED: RISING}}, "it would be supported, but 5mm upsampled"),
         ({"low": 0.011, "convergence": {UPSAMPLED: UNTOLD}}, "not shown to have converged"),

@@ -189,7 +189,9 @@ def test_unknown_patients_are_exploratory(patches_report):
 
 
 def test_a_smoke_study_claims_nothing(make_study):
-    ledger, record = make_study(failed=(), running=(), size="smoke")
+    ledger, record = make_study(
+        failed=(), running=(), size="smoke", no_verdict_reason="the smoke size claims nothing"
+    )
     verdict = analyse(record, load_study_data(ledger, record), CONTROLS).verdict
     assert verdict.outcome is None
     assert "no verdict" in verdict.sentence
@@ -246,3 +248,10 @@ def test_real_data_without_its_own_controls_carry_no_verdict(make_study):
     verdict = analyse(record, load_study_data(ledger, record), CONTROLS).verdict
     assert verdict.outcome is None
     assert "no finished cell of 5mm, other seeds" in verdict.sentence
+
+
+def test_without_a_pilot_there_is_no_verdict_and_the_sentence_says_what_to_run(make_study):
+    ledger, record = make_study(failed=(), running=(), pilot=None)
+    verdict = analyse(record, load_study_data(ledger, record), CONTROLS).verdict
+    assert verdict.outcome is None
+    assert "mlp-med study pilot resolution_matters" in verdict.sentence
