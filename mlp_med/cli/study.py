@@ -25,7 +25,9 @@ from mlp_med.cli.app import (
 )
 from mlp_med.cli.datasets import table_options
 
-NO_PHANTOM_PILOT = "no pilot is recorded for this phantom, so the study will carry no verdict; `make pilot` runs it"
+NO_PHANTOM_PILOT = (
+    "no pilot of this phantom is recorded: there will be no verdict; see `make pilot`"
+)
 
 
 @study_app.command("list")

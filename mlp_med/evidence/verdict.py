@@ -86,9 +86,11 @@ def decide(
 
     With the two-sided 95 % interval of the effect and the margin m: supported if its low end > m;
     refuted if its high end < m (further equivalent if the low end > −m, reversed if the high end
-    < −m); else inconclusive. There is no verdict of a study that was planned to claim nothing, nor while an arm of the primary
-    contrast lacks seeds, nor without an interval, nor unless the controls have passed, nor where
-    more training of the arm that lost could overturn it.
+    < −m); else inconclusive.
+
+    There is no verdict of a study that was planned to claim nothing, while an arm of the primary
+    contrast lacks seeds, without an interval, unless the controls have passed, and where more
+    training of the arm that lost could overturn it.
 
     Args:
         claim: what was claimed.
