@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from mlp_med.errors import LedgerError
+from mlp_med.evidence.calibration import read_record
 from mlp_med.evidence.convergence import Convergence
 from mlp_med.ledger import names, write
 from mlp_med.ledger.read import read_study
@@ -50,7 +51,7 @@ def test_every_title_of_a_phantom_study_says_so(study, report):
     ledger, record = study
     data = load_study_data(ledger, record)
     figures = draw_figures(record, data, analyse(record, data, CONTROLS))
-    assert set(figures) == set(study_report.FIGURES)
+    assert set(figures) == set(study_report.FIGURES) - {"calibration"}
     for figure in figures.values():
         assert figure.get_suptitle().endswith("phantom")
 
@@ -255,3 +256,12 @@ def test_without_a_pilot_there_is_no_verdict_and_the_sentence_says_what_to_run(m
     verdict = analyse(record, load_study_data(ledger, record), CONTROLS).verdict
     assert verdict.outcome is None
     assert "mlp-med study pilot resolution_matters" in verdict.sentence
+
+
+def test_the_page_shows_how_often_such_a_verdict_errs(study, tmp_path):
+    record = read_record(Path("experiments/calibration.json"))
+    written = write_report(*study, tmp_path, controls=CONTROLS, calibration=record)
+    page = Page(written.page.read_text())
+    assert "How often such a verdict errs" in page.headings
+    assert f"{len(record.table)} kinds of study" in page.text
+    assert (tmp_path / "calibration.svg").exists()
