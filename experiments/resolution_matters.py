@@ -66,7 +66,7 @@ SIZES: Mapping[str, Mapping[str, Size]] = {
         "smoke": Size(
             resolutions=(1.25, 5.0),
             primary=(1.25, 5.0),
-            model="residual_small",
+            model="residual_small_centre",
             global_batch_size=16,
             learning_rate=3e-3,
             budget_examples=640,
@@ -77,7 +77,7 @@ SIZES: Mapping[str, Mapping[str, Size]] = {
         "small": Size(
             resolutions=(1.25, 2.5, 5.0),
             primary=(1.25, 5.0),
-            model="residual_small",
+            model="residual_small_centre",
             global_batch_size=16,
             learning_rate=4e-3,
             budget_examples=24_000,
@@ -88,7 +88,7 @@ SIZES: Mapping[str, Mapping[str, Size]] = {
         "full": Size(
             resolutions=(0.625, 1.25, 2.5, 5.0),
             primary=(1.25, 5.0),
-            model="residual",
+            model="residual_centre",
             global_batch_size=32,
             learning_rate=1e-3,
             budget_examples=192_000,
@@ -104,7 +104,7 @@ SIZES: Mapping[str, Mapping[str, Size]] = {
         "smoke": Size(
             resolutions=(1.94, 7.76),
             primary=(1.94, 7.76),
-            model="residual_small",
+            model="residual_small_centre",
             global_batch_size=32,
             learning_rate=3e-3,
             budget_examples=640,
@@ -115,7 +115,7 @@ SIZES: Mapping[str, Mapping[str, Size]] = {
         "small": Size(
             resolutions=(0.97, 1.94, 3.88, 7.76),
             primary=(0.97, 7.76),
-            model="residual_small",
+            model="residual_small_centre",
             global_batch_size=32,
             learning_rate=3e-3,
             budget_examples=24_000,
@@ -126,7 +126,7 @@ SIZES: Mapping[str, Mapping[str, Size]] = {
         "full": Size(
             resolutions=(0.97, 1.94, 3.88, 7.76),
             primary=(0.97, 7.76),
-            model="residual",
+            model="residual_centre",
             global_batch_size=64,
             learning_rate=1e-3,
             budget_examples=1_920_000,

@@ -11,6 +11,8 @@ PRESETS: dict[str, dict[str, Any]] = {
     # Several hundred 32³ crops a second on one core; for studies of minutes.
     "residual_small": {"widths": (8, 16, 32), "blocks_per_stage": 1, "stem_stride": 2},
 }
+# The same networks for crops whose label speaks of what lies at their centre.
+PRESETS |= {f"{name}_centre": {**preset, "pooling": "centre"} for name, preset in PRESETS.items()}
 
 
 def preset_arguments(name: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from mlp_med.phantoms.tubes import Tubes, join_tubes, tubes_along
 # The share of a ball's volume that a mimic of its diameter gets; see `core_radius`.
 VOLUME_SHARE = 1.0
 # The thick part of an arm, in multiples of its radius; then it thins out over TAPER of that.
-ASPECT_RANGE = {"crossing": (2.4, 3.4), "bifurcation": (2.8, 3.8), "short vessel": (3.2, 4.6)}
+ASPECT_RANGE = {"crossing": (4.0, 6.0), "bifurcation": (4.5, 6.5), "short vessel": (5.0, 8.0)}
 TAPER = 0.5
 # Vessels that pass a nodule are thicker by this than the outer arms of a mimic, whose inner arms
 # are thick too: the surroundings of both then hold as much vessel.

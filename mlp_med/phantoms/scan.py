@@ -16,12 +16,13 @@ from mlp_med.phantoms.tubes import Scene, Tubes, join_tubes, paint_tubes
 from mlp_med.phantoms.vessels import grow_tree
 
 # Raised whenever the same seed would draw other scans, so that two versions are never mixed.
-PHANTOM_VERSION = 1
+PHANTOM_VERSION = 2
 COVERAGE_MM = 160.0
 NUM_PIXELS = 512
-SITES_PER_SCAN = 36
-NODULES_PER_SCAN = (8, 12)
-LEAVES_PER_TREE = 1500
+SITES_PER_SCAN = 40
+# About half, so that few scans hold enough of both classes to learn from.
+NODULES_PER_SCAN = (18, 22)
+LEAVES_PER_TREE = 150
 JITTER_MM = 1.5
 FLIPPED_SHARE = 0.1
 

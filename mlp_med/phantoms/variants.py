@@ -30,8 +30,9 @@ NOT_DRAWN = [
 ]
 NODULES_DEPARTURES = [
     f"a scan covers {COVERAGE_MM:g} mm of the chest, a real one 250 to 350 mm",
-    "a scan holds 8 to 12 nodules, a LUNA16 scan 1.3 on average",
+    "a scan holds 18 to 22 nodules, a LUNA16 scan 1.3 on average",
     "every candidate is a nodule or a hard mimic of one, one mark each; LUNA16 has hundreds a scan",
+    "fewer small vessels than a real lung has",
     MARKS,
     *NOT_DRAWN,
 ]

@@ -44,7 +44,9 @@ def _time(study: Study, ledger: Ledger, num_concurrent: int) -> str:
 
 
 def _seconds(cell: Cell, rates: Mapping[tuple[str, str, int], float], study: Study) -> float:
-    fallback = REFERENCE_RATES.get(cell.model, min(REFERENCE_RATES.values()))
+    # Where the average is taken costs nothing.
+    network = cell.model.removesuffix("_centre")
+    fallback = REFERENCE_RATES.get(network, min(REFERENCE_RATES.values()))
     rate = rates.get(_kind(cell), fallback * cell.intra_op_threads)
     return cell.budget_examples * _voxels(cell, study) / rate
 

@@ -4,6 +4,7 @@ import pytest
 import tensorflow as tf
 
 from mlp_med.errors import StudyError
+from mlp_med.models.pooling import AverageOverCentre
 from mlp_med.models.presets import PRESETS, preset_arguments
 from mlp_med.models.residual import build_model
 
@@ -136,3 +137,32 @@ def test_wrong_arguments_are_named(wrong, message):
 def test_an_unknown_preset_names_the_known_ones():
     with pytest.raises(StudyError, match="residual_small"):
         preset_arguments("resnet50")
+
+
+def test_the_centre_is_what_a_centred_network_sees_far_from_the_border():
+    """A change in a corner moves the mean over all of the grid, not that over its centre."""
+    keras.config.set_dtype_policy("float32")
+    image = np.random.default_rng(0).normal(size=(1, 64, 64, 1)).astype(np.float32)
+    changed = image.copy()
+    changed[:, :4, :4] += 1
+    shifts = {}
+    for pooling in ("all", "centre"):
+        model = build_model(
+            spatial_dims=2, num_channels=1, widths=(4,), pooling=pooling, norm="none", seed=1
+        )
+        shifts[pooling] = float(np.abs(model(image) - model(changed)).max())
+    assert shifts["centre"] == 0 < shifts["all"]
+
+
+@pytest.mark.parametrize(("size", "kept"), [(1, 1), (2, 2), (3, 3), (4, 2), (5, 3), (8, 4)])
+def test_the_central_half_lies_about_the_centre(size, kept):
+    grid = np.zeros((1, size, size, 1), np.float32)
+    first = (size - kept) // 2
+    grid[:, first : first + kept, first : first + kept] = 1
+    assert float(AverageOverCentre()(grid)[0, 0]) == pytest.approx(1)
+    assert float(AverageOverCentre()(1 - grid)[0, 0]) == pytest.approx(0)
+
+
+def test_an_unknown_pooling_is_refused():
+    with pytest.raises(ValueError, match="'middle'"):
+        build_model(**TINY, pooling="middle")

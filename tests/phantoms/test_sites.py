@@ -51,7 +51,7 @@ def test_both_classes_have_the_same_places_sizes_and_marks(plans):
 
 def test_scans_have_findings_enough(plans):
     for plan in plans:
-        assert 8 <= sum(finding.is_nodule for finding in plan.findings) <= 12
+        assert 18 <= sum(finding.is_nodule for finding in plan.findings) <= 22
         assert len(plan.findings) >= 30
 
 
