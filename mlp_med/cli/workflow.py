@@ -107,9 +107,8 @@ def recorded_pilot(prepared: Prepared) -> "PilotResult | None":
     found = PilotResult.from_dict(json.loads(path.read_text()))
     if found.origin.get("source_digest") != prepared.dataset.info.source_digest:
         return None
-    return (
-        found if {arm.settings_of or arm.name for arm in prepared.arms} <= set(found.arms) else None
-    )
+    needed = {arm.settings_of or arm.name for arm in prepared.arms}
+    return found if needed <= set(found.arms) else None
 
 
 def run_pilot_cells(prepared: Prepared, run: "Callable[[Study], StudyRecord]") -> "PilotResult":

@@ -1,7 +1,6 @@
 """Writes the report of a study: the page, its figures and verdict.json, from the ledger alone."""
 
 import json
-import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +8,6 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from mlp_med.errors import LedgerError
 from mlp_med.evidence.calibration import CalibrationRecord
 from mlp_med.evidence.controls import Controls
 from mlp_med.ledger.read import StudyRecord, load_crops
@@ -25,12 +23,11 @@ from mlp_med.reports.figures import (
     to_png,
     to_svg,
 )
+from mlp_med.reports.files import PAGE, VERDICT, replace_files
 from mlp_med.reports.formatting import value_range
 from mlp_med.reports.page import CONTRAST_NAMES, STRATUM_NAMES, phantom_mark, render_page
 from mlp_med.reports.study_data import StudyData, load_study_data
 
-PAGE = "index.html"
-VERDICT = "verdict.json"
 FIGURES = ("auc_by_resolution", "contrasts", "strata", "curves", "cost", "calibration")
 
 
@@ -96,7 +93,7 @@ def write_report(
     content |= {f"{name}.png": to_png(figure) for name, figure in figures.items()}
     written = list(content)
     content |= {VERDICT: verdict.encode(), PAGE: page.encode()}
-    _replace_files(out_dir, content)
+    replace_files(out_dir, content, FIGURES)
     paths = ReportPaths(
         page=out_dir / PAGE,
         verdict=out_dir / VERDICT,
@@ -202,26 +199,6 @@ def _effects(rows: Iterable[Mapping[str, object]]) -> pd.DataFrame:
     columns = ["label", "effect", "ci_low", "ci_high", "primary"]
     frame = pd.DataFrame(list(rows), columns=columns)
     return frame.astype({"effect": float, "ci_low": float, "ci_high": float})
-
-
-def _replace_files(out_dir: Path, content: Mapping[str, bytes]) -> None:
-    """Writes all files beside their places first, then moves them there, the page last."""
-    try:
-        out_dir.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=out_dir, prefix=".unfinished-") as unfinished:
-            for name, drawn in content.items():
-                (Path(unfinished) / name).write_bytes(drawn)
-            for name in content:
-                (Path(unfinished) / name).replace(out_dir / name)
-        # A figure of the report before that this one has no data for would contradict the page.
-        for name in FIGURES:
-            for stale in {f"{name}.svg", f"{name}.png"} - set(content):
-                (out_dir / stale).unlink(missing_ok=True)
-    except OSError as error:
-        raise LedgerError(
-            f"cannot write the report to {out_dir}: {error}; give a directory that you may write "
-            "to, on a disk that is not full (--out DIR)"
-        ) from error
 
 
 def _keep_in_ledger(
