@@ -16,10 +16,18 @@ def phantom_luna16(
     variant: Annotated[
         str, typer.Option("--variant", help="nodules, or a control: coarse_answer, fine_answer.")
     ] = "nodules",
+    blob_mm: Annotated[
+        float | None,
+        typer.Option(
+            "--blob-mm",
+            help="fine_answer only: size of what holds the answer, 1.25 to 4 mm (2.5).",
+        ),
+    ] = None,
     workers: Workers = None,
 ) -> None:
     """Write chest CT phantoms in exactly LUNA16's layout."""
-    from mlp_med.phantoms.luna16 import write_luna16
+    from mlp_med.phantoms.controls import FINE_BLOB_MM
+    from mlp_med.phantoms.luna16 import MARKER, write_luna16
     from mlp_med.studies.progress import counting
 
     with counting(console, "phantom scans") as progress:
@@ -28,7 +36,14 @@ def phantom_luna16(
             num_scans=scans,
             seed=seed,
             variant=variant,
+            blob_mm=FINE_BLOB_MM if blob_mm is None else blob_mm,
             num_workers=workers,
             progress=progress,
         )
-    console.print(f"{out}: " + ", ".join(f"{value} {name}" for name, value in summary.items()))
+    console.print(
+        f"{out}: PHANTOM of {summary['num_scans']} scans, seed {summary['seed']}, with "
+        f"{summary['num_nodules']:,} nodules and {summary['num_mimics']:,} mimics, "
+        f"{summary['num_bytes'] / 1e9:.1f} GB",
+        markup=False,
+    )
+    console.print(f"{summary['statement']} Its departures: {out / MARKER}", markup=False)
