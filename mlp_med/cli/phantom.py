@@ -40,10 +40,12 @@ def phantom_luna16(
             num_workers=workers,
             progress=progress,
         )
+    num_bytes = summary["num_bytes"]
+    assert isinstance(num_bytes, int)
     console.print(
         f"{out}: PHANTOM of {summary['num_scans']} scans, seed {summary['seed']}, with "
         f"{summary['num_nodules']:,} nodules and {summary['num_mimics']:,} mimics, "
-        f"{summary['num_bytes'] / 1e9:.1f} GB",
+        f"{num_bytes / 1e9:.1f} GB",
         markup=False,
     )
     console.print(f"{summary['statement']} Its departures: {out / MARKER}", markup=False)

@@ -62,13 +62,13 @@ def _rerun_sample(
     data_dir: Path | None,
     tracking_uri: str,
 ) -> bool:
+    from mlp_med.cores import available_cores
     from mlp_med.ledger.read import read_study
     from mlp_med.ledger.store import open_ledger
-    from mlp_med.pipelines.datasets import DESCRIPTIONS
+    from mlp_med.pipelines.datasets import describe
     from mlp_med.studies.cell import Cell
     from mlp_med.studies.progress import StudyProgress
     from mlp_med.studies.rerun import rerun_cells, sample_cells
-    from mlp_med.training.threads import available_cores
 
     ledger = open_ledger(tracking_uri)
     record = read_study(ledger, name=study, dataset=dataset, size=size)
@@ -83,7 +83,8 @@ def _rerun_sample(
     )
     cells = [Cell.from_params(cell.params) for cell in records]
     arm_names = {cell.hash: done.arm for cell, done in zip(cells, records, strict=True)}
-    spatial_dims = DESCRIPTIONS[cells[0].dataset].spatial_dims
+    built = data_dir or Path(records[0].tags["data_dir"])
+    spatial_dims = describe(cells[0].dataset, built).spatial_dims
     with StudyProgress(console, arm_names, spatial_dims) as progress:
         progress.planned(cells)
         outcomes = rerun_cells(

@@ -85,7 +85,8 @@ class StudyProgress:
         """Says what is about to run."""
         self._cells = {cell.hash: cell for cell in pending}
         num_done = len(self._arm_names) - len(pending)
-        self._console.print(f"{len(pending)} cells to run, {num_done} done before")
+        before = f", {num_done} done before" if num_done else ""
+        self._console.print(f"{len(pending)} cells to run{before}")
         total = sum(work_of(cell, self._spatial_dims) for cell in pending)
         self._bar.update(self._task, total=total or 1.0)
 
