@@ -62,7 +62,7 @@ def _rerun_sample(
     data_dir: Path | None,
     tracking_uri: str,
 ) -> bool:
-    from mlp_med.cores import available_cores
+    from mlp_med.cli import workflow
     from mlp_med.ledger.read import read_study
     from mlp_med.ledger.store import open_ledger
     from mlp_med.pipelines.datasets import describe
@@ -91,7 +91,7 @@ def _rerun_sample(
             ledger,
             records,
             data_dir=data_dir,
-            num_concurrent=max(1, available_cores() // max(c.intra_op_threads for c in cells)),
+            num_concurrent=workflow.num_concurrent(cells),
             on_event=progress.event,
         )
     for outcome in outcomes:

@@ -65,7 +65,7 @@ def study_plan(
     prepared = workflow.prepare(name, dataset, size, source, data_dir, options)
     pilot = workflow.recorded_pilot(prepared)
     study = workflow.plan(prepared, pilot, seeds)
-    for line in forecast(study, ledger, num_concurrent=workflow.num_concurrent(study)):
+    for line in forecast(study, ledger, num_concurrent=workflow.num_concurrent(study.cells)):
         console.print(line, markup=False)
     if pilot is None and prepared.size.pilot is not None:
         console.print(

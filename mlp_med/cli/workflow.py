@@ -2,7 +2,7 @@
 
 import json
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from mlp_med.ledger.read import StudyRecord
     from mlp_med.ledger.store import Ledger
     from mlp_med.studies.arm import Arm
+    from mlp_med.studies.cell import Cell
     from mlp_med.studies.pilot import PilotResult
     from mlp_med.studies.planning import OpenedDataset
     from mlp_med.studies.study import Study
@@ -157,7 +158,7 @@ def train(
         return run_study(
             study,
             ledger,
-            num_concurrent=workers or num_concurrent(study),
+            num_concurrent=workers or num_concurrent(study.cells),
             on_event=progress.event,
             on_plan=progress.planned,
             retry_failed=retry_failed,
@@ -172,11 +173,11 @@ def describe_dims(study: "Study") -> int:
     return describe(info.name, Path(info.data_dir)).spatial_dims
 
 
-def num_concurrent(study: "Study") -> int:
+def num_concurrent(cells: "Iterable[Cell]") -> int:
     """Cells at once: as the cores allow."""
     from mlp_med.cores import available_cores
 
-    return max(1, available_cores() // max(cell.intra_op_threads for cell in study.cells))
+    return max(1, available_cores() // max(cell.intra_op_threads for cell in cells))
 
 
 def log_example_crops(ledger: "Ledger", study_run_id: str, study: "Study") -> None:

@@ -16,7 +16,14 @@ from mlp_med.phantoms.controls import (
     render_control_scan,
 )
 from mlp_med.phantoms.distribution import ScanGrid
-from mlp_med.phantoms.scan import COVERAGE_MM, JITTER_MM, ScanPlan, plan_scan, render_scan
+from mlp_med.phantoms.scan import (
+    COVERAGE_MM,
+    JITTER_MM,
+    NODULES_PER_SCAN,
+    ScanPlan,
+    plan_scan,
+    render_scan,
+)
 
 NODULES = "nodules"
 VARIANTS = (NODULES, COARSE_ANSWER, FINE_ANSWER)
@@ -30,7 +37,8 @@ NOT_DRAWN = [
 ]
 NODULES_DEPARTURES = [
     f"a scan covers {COVERAGE_MM:g} mm of the chest, a real one 250 to 350 mm",
-    "a scan holds 18 to 22 nodules, a LUNA16 scan 1.3 on average",
+    f"a scan holds {NODULES_PER_SCAN[0]} to {NODULES_PER_SCAN[1]} nodules, a LUNA16 scan 1.3 on "
+    "average",
     "every candidate is a nodule or a hard mimic of one, one mark each; LUNA16 has hundreds a scan",
     "fewer small vessels than a real lung has",
     MARKS,
