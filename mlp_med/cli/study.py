@@ -26,7 +26,7 @@ from mlp_med.cli.app import (
 from mlp_med.cli.datasets import table_options
 
 NO_PHANTOM_PILOT = (
-    "no pilot of this phantom is recorded: there will be no verdict; see `make pilot`"
+    "no pilot of this phantom is recorded: there will be no verdict; run: make pilot"
 )
 
 

@@ -146,9 +146,11 @@ def _why_not_meant_to_decide(record: StudyRecord) -> str:
     if record.plan.get("no_verdict_reason"):
         return str(record.plan["no_verdict_reason"])
     if record.plan.get("pilot", {}) is None:
+        # A phantom's pilot counts once it is recorded, so that `make study` need not pay for it.
+        command = "make pilot" if is_phantom(record) else f"mlp-med study pilot {record.name}"
         return (
-            "no pilot has chosen the arms' learning rates and shown that they converge; run: "
-            f"mlp-med study pilot {record.name}"
+            "no pilot has chosen the arms' learning rates and shown that they converge; "
+            f"run: {command}"
         )
     return ""
 

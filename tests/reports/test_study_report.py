@@ -251,11 +251,17 @@ def test_real_data_without_its_own_controls_carry_no_verdict(make_study):
     assert "no finished cell of 5mm, other seeds" in verdict.sentence
 
 
-def test_without_a_pilot_there_is_no_verdict_and_the_sentence_says_what_to_run(make_study):
-    ledger, record = make_study(failed=(), running=(), pilot=None)
+@pytest.mark.parametrize(
+    ("phantom", "command"),
+    [(True, "run: make pilot"), (False, "run: mlp-med study pilot resolution_matters")],
+)
+def test_without_a_pilot_there_is_no_verdict_and_the_sentence_says_what_to_run(
+    make_study, phantom, command
+):
+    ledger, record = make_study(failed=(), running=(), pilot=None, phantom=phantom)
     verdict = analyse(record, load_study_data(ledger, record), CONTROLS).verdict
     assert verdict.outcome is None
-    assert "mlp-med study pilot resolution_matters" in verdict.sentence
+    assert command in verdict.sentence
 
 
 def test_the_page_shows_how_often_such_a_verdict_errs(study, tmp_path):
