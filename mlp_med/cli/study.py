@@ -25,9 +25,7 @@ from mlp_med.cli.app import (
 )
 from mlp_med.cli.datasets import table_options
 
-NO_PHANTOM_PILOT = (
-    "no pilot of this phantom is recorded: there will be no verdict; run: make pilot"
-)
+NO_PHANTOM_PILOT = "no pilot of this phantom is recorded: there will be no verdict; run: make pilot"
 
 
 @study_app.command("list")
