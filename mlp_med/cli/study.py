@@ -156,6 +156,7 @@ def study_pilot(
         )
     if record is not None:
         kept = workflow.with_command(pilot, "make pilot")
+        record.parent.mkdir(parents=True, exist_ok=True)
         record.write_text(json.dumps(kept.to_dict(), indent=2) + "\n")
         console.print(str(record), markup=False)
 
