@@ -63,7 +63,7 @@ resolution: install-study  ## the resolution study at full size on real scans: m
 	$(MLP_MED) study run resolution_matters --size full --source "$(SOURCE)" --data-dir $(DATA)/tfds-full
 	$(MLP_MED) report resolution_matters --size full --out $(REPORTS)/resolution_matters-full
 
-pilot: install-study  ## the small phantom's pilot again, and its committed record (about 50 minutes on 2 cores)
+pilot: install-study  ## the small phantom's pilot again, and its committed record (about an hour on 2 cores)
 	$(MLP_MED) phantom luna16 $(DATA)/phantom-luna16 --scans $(SCANS) --seed 0
 	$(MLP_MED) study pilot resolution_matters --size small --source $(DATA)/phantom-luna16 --data-dir $(DATA)/tfds --record experiments/pilots/resolution_matters-luna16-small.json
 
