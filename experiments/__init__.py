@@ -3,10 +3,13 @@
 from pathlib import Path
 from types import ModuleType
 
-from experiments import resolution_matters
+from experiments import more_data, resolution_matters
 from mlp_med.errors import StudyError
 
-STUDIES: dict[str, ModuleType] = {"resolution_matters": resolution_matters}
+STUDIES: dict[str, ModuleType] = {
+    "resolution_matters": resolution_matters,
+    "more_data": more_data,
+}
 CALIBRATION = Path(__file__).with_name("calibration.json")  # simulated studies' error rates
 PILOTS = Path(__file__).with_name("pilots")  # recorded pilots, named <study>-<dataset>-<size>.json
 

@@ -21,10 +21,10 @@ Patients.  Whole patients are in one split. The test split is read once.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from mlp_med.evidence.claim import AS_USED, COMPUTE, Claim
-from mlp_med.studies.arm import FIRST_A_A_SEED, Arm, arm_name
+from mlp_med.studies.arm import Arm, arm_name, own_controls
 from mlp_med.studies.cell import Control
 from mlp_med.studies.pilot import PilotDesign
 
@@ -194,13 +194,7 @@ def arms(size: Size, unit: str, *, phantom: bool) -> list[Arm]:
         )
         for resolution, grid, control in grids
     ]
-    written = claim(size, unit, phantom=phantom)
-    if written.a_a is None or written.permuted is None:
+    if phantom:
         return compared
-    coarse = next(arm for arm in compared if arm.name == written.a_a[0])
-    like_coarse = replace(coarse, settings_of=coarse.name)
-    return [
-        *compared,
-        replace(like_coarse, name=written.a_a[1], first_seed=FIRST_A_A_SEED),
-        replace(like_coarse, name=written.permuted, control="permuted"),
-    ]
+    coarse = next(arm for arm in compared if arm.resolution == arm.grid == coarsest)
+    return [*compared, *own_controls(coarse)]

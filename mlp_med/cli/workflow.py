@@ -99,10 +99,11 @@ def precision() -> str:
 
 def recorded_pilot(prepared: Prepared) -> "PilotResult | None":
     """The committed pilot of just these crops, if there is one: the small phantom's."""
-    from experiments import PILOTS
+    from experiments import PILOTS, find_study
     from mlp_med.studies.pilot import PilotResult
 
-    path = PILOTS / f"{prepared.name}-{prepared.dataset.info.name}-{prepared.size_name}.json"
+    piloted = getattr(find_study(prepared.name), "PILOT_OF", prepared.name)
+    path = PILOTS / f"{piloted}-{prepared.dataset.info.name}-{prepared.size_name}.json"
     if not path.exists():
         return None
     found = PilotResult.from_dict(json.loads(path.read_text()))

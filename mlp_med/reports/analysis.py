@@ -38,6 +38,7 @@ class Analysis:
         arms: one row an arm that has a done cell, native arms first, finest first.
         strata: effects of the primary contrast, by what the strata are of.
         slope_per_octave: change of the AUC for each doubling of the voxel over the native arms.
+        training_fraction: of the training set, by arm.
         notes: what could not be computed, and why.
         commit: of the code that trained the cells.
     """
@@ -47,14 +48,35 @@ class Analysis:
     arms: Sequence[ArmRow]
     strata: Mapping[str, Sequence[StratumEffect]]
     slope_per_octave: float | None
+    training_fraction: Mapping[str, float]
     notes: Sequence[str] = field(default_factory=list)
     commit: str = "unknown"
 
     @property
     def compared(self) -> list[ArmRow]:
-        """The arms without the study's own controls: those that stand for a resolution."""
+        """The arms without the study's own controls."""
         own = own_control_arms(self.verdict.claim)
         return [row for row in self.arms if row.arm not in own]
+
+    @property
+    def whole(self) -> list[ArmRow]:
+        """The arms that stand for a resolution: those of `compared` with all training data."""
+        return [row for row in self.compared if self.training_fraction[row.arm] == 1]
+
+    @property
+    def by_fraction(self) -> list[ArmRow]:
+        """The arms of which there are several that differ in their training fraction alone."""
+        lines = [self.line_of(row) for row in self.compared]
+        return [row for row in self.compared if lines.count(self.line_of(row)) > 1]
+
+    def line_of(self, row: ArmRow) -> str:
+        """The arm without its training fraction: the name of the one that has it all."""
+        like = [
+            other.arm
+            for other in self.whole
+            if (other.resolution, other.control) == (row.resolution, row.control)
+        ]
+        return like[0] if like else row.arm
 
     def to_dict(self) -> dict[str, Any]:
         """The content of verdict.json."""
@@ -88,17 +110,21 @@ def analyse(record: StudyRecord, data: StudyData, controls: Controls) -> Analysi
         phantom=is_phantom(record),
         secondary={name: contrasts[name] for name in claim.secondary if name in contrasts},
         controls=controls.joined_with(_own_controls(claim, data)),
-        convergence=_convergence(record),
+        convergence=_convergence(record, claim),
         incomplete_arms=tuple(incomplete),
         no_verdict_reason=_why_not_meant_to_decide(record),
     )
     strata, notes = _strata(claim, data)
     arms = [_arm_row(data, arm) for arm in data.arms]
+    fractions = {
+        str(arm): float(cells["training_fraction"].iloc[0])
+        for arm, cells in data.cells.groupby("arm")
+    }
     own = own_control_arms(claim)
     native = {
         row.resolution: row.estimate.aucs
         for row in arms
-        if row.control == "none" and row.arm not in own
+        if row.control == "none" and row.arm not in own and fractions[row.arm] == 1
     }
     return Analysis(
         verdict=verdict,
@@ -106,6 +132,7 @@ def analyse(record: StudyRecord, data: StudyData, controls: Controls) -> Analysi
         arms=arms,
         strata=strata,
         slope_per_octave=slope_per_octave(native) if native else None,
+        training_fraction=fractions,
         notes=notes,
         commit=record.tags.get("commit", "unknown"),
     )
@@ -155,10 +182,15 @@ def _why_not_meant_to_decide(record: StudyRecord) -> str:
     return ""
 
 
-def _convergence(record: StudyRecord) -> dict[str, Convergence]:
-    pilot = record.plan.get("pilot")
-    arms = pilot["arms"] if pilot else {}
-    return {arm: Convergence.from_dict(found["convergence"]) for arm, found in arms.items()}
+def _convergence(record: StudyRecord, claim: Claim) -> dict[str, Convergence]:
+    """What the pilot said, by arm; an arm of the claim that was not in it has its model's."""
+    pilot = record.plan.get("pilot") or {"arms": {}}
+    known = {
+        arm: Convergence.from_dict(found["convergence"]) for arm, found in pilot["arms"].items()
+    }
+    settings_of = pilot.get("settings_of", {})
+    taken_over = {arm: known[settings_of[arm]] for arm in claim.primary if arm in settings_of}
+    return {**taken_over, **known}
 
 
 def _own_controls(claim: Claim, data: StudyData) -> list[ControlOutcome]:

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit, urlunsplit
 import pandas as pd
 
 from mlp_med.evidence.calibration import CalibrationRecord, exceeding
-from mlp_med.evidence.claim import AS_USED, COMPUTE
+from mlp_med.evidence.claim import AS_USED, COMPUTE, Claim
 from mlp_med.evidence.contrast import Contrast
 from mlp_med.evidence.convergence import Convergence
 from mlp_med.evidence.table import StratumEffect
@@ -25,11 +25,7 @@ from mlp_med.reports.verdict_parts import (
     render_template,
 )
 
-CONTRAST_NAMES = {
-    "information": "information (primary)",
-    COMPUTE: "grid and compute",
-    AS_USED: "what a user sees",
-}
+CONTRAST_NAMES = {COMPUTE: "grid and compute", AS_USED: "what a user sees"}
 STRATUM_NAMES = {
     "native_spacing_mm": "coarsest native axis, mm",
     "diameter_mm": "nodule diameter, mm",
@@ -71,7 +67,7 @@ def render_page(
         "crops": in_base64(crops) if crops else None,
         "slope": f.difference(analysis.slope_per_octave) if analysis.slope_per_octave else None,
         "contrasts": [
-            contrast_row(CONTRAST_NAMES.get(name, name), pairs[name], contrast)
+            contrast_row(contrast_name(name, claim), pairs[name], contrast)
             for name, contrast in analysis.contrasts.items()
         ],
         "cross_check": _cross_check(analysis.contrasts),
@@ -89,6 +85,14 @@ def render_page(
         "cells": _cell_rows(data.cells),
     }
     return render_template("study.html", verdict, values)
+
+
+def contrast_name(name: str, claim: Claim) -> str:
+    """What a contrast of a study's analysis is called in its table and its figure."""
+    if name != "information":
+        return CONTRAST_NAMES.get(name, name)
+    # Beside what the grid does, the primary contrast is what the information does.
+    return "information (primary)" if COMPUTE in claim.secondary else "the claim (primary)"
 
 
 def _calibration_words(record: CalibrationRecord) -> str:

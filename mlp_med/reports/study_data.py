@@ -21,6 +21,7 @@ CELL_METRICS = (
     "peak_memory_above_base_bytes",
     "num_parameters",
 )
+CELL_PARAMS = ("resolution", "grid", "control", "training_fraction", "seed")
 CURVE_COLUMNS = ("examples_seen", "validation_auc", "seconds_elapsed")
 
 
@@ -29,11 +30,11 @@ class StudyData:
     """The done cells of a study; what is planned, running or failed is in none of these.
 
     Attributes:
-        cells: one row a cell: run_id, arm, resolution, grid, control, seed, and `CELL_METRICS`,
-            NaN where not recorded.
+        cells: one row a cell: run_id, arm, `CELL_PARAMS`, and `CELL_METRICS`, NaN where not
+            recorded.
         predictions: by arm, the predictions of all its seeds, one below the other.
         curves: one row an evaluation: arm, seed, examples_seen, validation_auc, seconds_elapsed.
-        arms: of `cells`, native arms first, finest first.
+        arms: of `cells`, native arms first, finest first, the most training data first.
     """
 
     cells: pd.DataFrame
@@ -50,7 +51,7 @@ def load_study_data(ledger: Ledger, record: StudyRecord) -> StudyData:
     """
     done = sorted(record.in_state("done"), key=_finest_native_first)
     arms = tuple(dict.fromkeys(cell.arm for cell in done))
-    columns = ["run_id", "arm", "resolution", "grid", "control", "seed", *CELL_METRICS]
+    columns = ["run_id", "arm", *CELL_PARAMS, *CELL_METRICS]
     predictions = {
         arm: pd.concat(
             [load_predictions(ledger, cell.run_id) for cell in done if cell.arm == arm],
@@ -66,13 +67,14 @@ def load_study_data(ledger: Ledger, record: StudyRecord) -> StudyData:
     )
 
 
-def _finest_native_first(cell: CellRecord) -> tuple[bool, float, float, int]:
+def _finest_native_first(cell: CellRecord) -> tuple[bool, float, float, float, int]:
     params = cell.params
-    return params["control"] != "none", params["resolution"], params["grid"], params["seed"]
+    place = (params["control"] != "none", params["resolution"], params["grid"])
+    return *place, -params["training_fraction"], params["seed"]
 
 
 def _cell_row(cell: CellRecord) -> dict[str, Any]:
-    described = {name: cell.params[name] for name in ("resolution", "grid", "control", "seed")}
+    described = {name: cell.params[name] for name in CELL_PARAMS}
     measured = {name: cell.metrics.get(name, float("nan")) for name in CELL_METRICS}
     return {"run_id": cell.run_id, "arm": cell.arm, **described, **measured}
 

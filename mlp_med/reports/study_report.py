@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from mlp_med.evidence.calibration import CalibrationRecord
 from mlp_med.evidence.controls import Controls
+from mlp_med.evidence.table import ArmRow
 from mlp_med.ledger.read import StudyRecord, load_crops
 from mlp_med.ledger.store import Ledger
 from mlp_med.ledger.write import log_report
@@ -25,10 +26,19 @@ from mlp_med.reports.figures import (
 )
 from mlp_med.reports.files import PAGE, VERDICT, replace_files
 from mlp_med.reports.formatting import value_range
-from mlp_med.reports.page import CONTRAST_NAMES, STRATUM_NAMES, phantom_mark, render_page
+from mlp_med.reports.fraction_figure import draw_auc_by_fraction
+from mlp_med.reports.page import STRATUM_NAMES, contrast_name, phantom_mark, render_page
 from mlp_med.reports.study_data import StudyData, load_study_data
 
-FIGURES = ("auc_by_resolution", "contrasts", "strata", "curves", "cost", "calibration")
+FIGURES = (
+    "auc_by_resolution",
+    "auc_by_fraction",
+    "contrasts",
+    "strata",
+    "curves",
+    "cost",
+    "calibration",
+)
 
 
 @dataclass(frozen=True)
@@ -111,13 +121,21 @@ def draw_figures(record: StudyRecord, data: StudyData, analysis: Analysis) -> di
     unit = record.plan["dataset"]["unit"]
     margin = analysis.verdict.claim.margin
     figures: dict[str, Figure] = {}
-    if data.arms:
+    if analysis.whole:
         figures["auc_by_resolution"] = draw_auc_by_resolution(
-            _arm_frame(analysis),
-            _seed_frame(analysis),
+            _arm_frame(analysis, analysis.whole),
+            _seed_frame(analysis, analysis.whole),
             unit=unit,
             title=f"AUC against resolution, {where}",
         )
+    if analysis.by_fraction:
+        figures["auc_by_fraction"] = draw_auc_by_fraction(
+            _arm_frame(analysis, analysis.by_fraction),
+            _seed_frame(analysis, analysis.by_fraction),
+            num_cases=record.plan["dataset"]["num_cases"]["train"],
+            title=f"AUC against training data, {where}",
+        )
+    if data.arms:
         figures["cost"] = draw_cost(
             data.cells, unit=unit, title=f"Time and memory against resolution, {where}"
         )
@@ -138,30 +156,34 @@ def draw_figures(record: StudyRecord, data: StudyData, analysis: Analysis) -> di
     return figures
 
 
-def _arm_frame(analysis: Analysis) -> pd.DataFrame:
+def _arm_frame(analysis: Analysis, rows: Iterable[ArmRow]) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "arm": row.arm,
+            "line": analysis.line_of(row),
+            "training_fraction": analysis.training_fraction[row.arm],
             "resolution": row.resolution,
             "control": row.control,
             "mean_auc": row.estimate.mean_auc,
             "ci_low": row.estimate.ci_low,
             "ci_high": row.estimate.ci_high,
         }
-        for row in analysis.compared
+        for row in rows
     ).astype({"ci_low": float, "ci_high": float})
 
 
-def _seed_frame(analysis: Analysis) -> pd.DataFrame:
+def _seed_frame(analysis: Analysis, rows: Iterable[ArmRow]) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "arm": row.arm,
+            "line": analysis.line_of(row),
+            "training_fraction": analysis.training_fraction[row.arm],
             "resolution": row.resolution,
             "control": row.control,
             "seed": seed,
             "test_auc": auc,
         }
-        for row in analysis.compared
+        for row in rows
         for seed, auc in zip(row.estimate.seeds, row.estimate.aucs, strict=True)
     )
 
@@ -169,7 +191,7 @@ def _seed_frame(analysis: Analysis) -> pd.DataFrame:
 def _contrast_frame(analysis: Analysis) -> pd.DataFrame:
     return _effects(
         {
-            "label": CONTRAST_NAMES.get(name, name),
+            "label": contrast_name(name, analysis.verdict.claim),
             "effect": contrast.effect,
             "ci_low": contrast.ci_low,
             "ci_high": contrast.ci_high,

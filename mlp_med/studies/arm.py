@@ -1,6 +1,6 @@
 """An arm: the cells of a study that differ only in their seeds."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from mlp_med.studies.cell import Cell, Control, ScoredSplit
@@ -33,6 +33,7 @@ class Arm:
     intra_op_threads: int
     depth: Literal["fixed", "matched"] = "fixed"
     norm: Literal["batch", "group", "none"] = "batch"
+    training_fraction: float = 1.0
     augment: bool = True
     first_seed: int = 0
     settings_of: str | None = None
@@ -60,12 +61,22 @@ class Arm:
             global_batch_size=self.global_batch_size,
             learning_rate=self.learning_rate,
             budget_examples=self.budget_examples,
+            training_fraction=self.training_fraction,
             num_evaluations=self.num_evaluations,
             augment=self.augment,
             intra_op_threads=self.intra_op_threads,
             scored_split=scored_split,
             seed=self.first_seed + seed,
         )
+
+
+def own_controls(arm: Arm) -> tuple[Arm, Arm]:
+    """The controls of a study on real data: the arm under other seeds, and on permuted labels."""
+    like = replace(arm, settings_of=arm.name)
+    return (
+        replace(like, name=f"{arm.name}, other seeds", first_seed=FIRST_A_A_SEED),
+        replace(like, name=f"{arm.name}, permuted labels", control="permuted"),
+    )
 
 
 def arm_name(resolution: float, grid: float, unit: str) -> str:

@@ -32,12 +32,14 @@ class Cell:
         global_batch_size: examples in one optimiser step, over all replicas.
         learning_rate: peak of the warm-up and cosine schedule.
         budget_examples: training examples seen, repeats included; a multiple of the batch.
+        training_fraction: of the training set, in whole patients; in (0, 1].
         num_evaluations: how often the validation split is scored on the way.
         augment: whether training crops are flipped, rotated and shifted.
         intra_op_threads: threads of one operation; 1, 2 and 4 train different weights.
         scored_split: whose predictions the cell is for; "validation" in a pilot, which must not
             see the test split.
-        seed: initialisation, order and augmentation are each drawn from it under their own name.
+        seed: initialisation, order, augmentation and the patients of a fraction are each drawn
+            from it under their own name.
     """
 
     dataset: str
@@ -52,6 +54,7 @@ class Cell:
     global_batch_size: int
     learning_rate: float
     budget_examples: int
+    training_fraction: float
     num_evaluations: int
     augment: bool
     intra_op_threads: int
@@ -64,6 +67,10 @@ class Cell:
             raise StudyError(
                 f"budget_examples must be a multiple of global_batch_size {self.global_batch_size},"
                 f" got {self.budget_examples}; the nearest is {nearest * self.global_batch_size}"
+            )
+        if not 0 < self.training_fraction <= 1:
+            raise StudyError(
+                f"training_fraction must be above 0 and at most 1, got {self.training_fraction:g}"
             )
         if (self.control == "information") != (self.grid < self.resolution):
             raise StudyError(

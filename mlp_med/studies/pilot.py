@@ -148,10 +148,12 @@ def run_pilot(arms: Sequence[Arm], claim: Claim, design: PilotDesign, score: Sco
     tried = [arm for arm in arms if arm.settings_of is None]
     grids = _tune(tried, design, score)
     chosen = {arm: _best(arm, grids[arm]) for arm in tried}
+    settings_of = {arm.name: arm.settings_of or arm.name for arm in arms}
+    compared = {settings_of[arm] for arm in claim.primary}
     budget = tried[0].budget_examples
     while True:
         found = _judge(chosen, budget, claim, design, score)
-        unconverged = [arm for arm in claim.primary if not found[arm].converged]
+        unconverged = [arm for arm in compared if not found[arm].converged]
         if not unconverged or 2 * budget > design.most_budget_examples:
             break
         budget *= 2

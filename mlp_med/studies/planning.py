@@ -72,6 +72,7 @@ def plan_study(
         raise StudyError(f"expected at least 1 seed, got {num_seeds}; 5 give a full verdict")
     if pilot is not None:
         arms = pilot.applied_to(arms)
+    settings_of = {arm.name: arm.settings_of for arm in arms if arm.settings_of}
     named_cells = [
         (arm.name, dataset.cell(arm, seed, precision))
         for arm in sorted(arms, key=lambda arm: arm.grid)
@@ -86,7 +87,7 @@ def plan_study(
         dataset_info=dataset.info,
         code_digest=code_digest(),
         no_verdict_reason=no_verdict_reason,
-        pilot=pilot.to_dict() if pilot else None,
+        pilot={**pilot.to_dict(), "settings_of": settings_of} if pilot else None,
     )
 
 

@@ -23,7 +23,8 @@ class Study:
         dataset_info: where the crops are and what they were made of.
         code_digest: digest of the code that decides the numbers; another code, another study.
         no_verdict_reason: why this size claims no verdict, or None.
-        pilot: what the pilot found that chose learning rates and budget (`PilotResult.to_dict`).
+        pilot: what the pilot found that chose learning rates and budget (`PilotResult.to_dict`),
+            and "settings_of": which arm's settings an arm took over.
         identity: what makes it this study, where its arms do not (a pilot finds its arms as it
             goes); empty for the arms.
     """

@@ -19,6 +19,7 @@ from mlp_med.models.residual import build_model
 from mlp_med.pipelines.arrays import Examples, load_split
 from mlp_med.pipelines.batches import distributed_training_batches, evaluation_batches
 from mlp_med.pipelines.datasets import DatasetDescription, describe
+from mlp_med.pipelines.fractions import take_fraction
 from mlp_med.studies.cell import Cell
 from mlp_med.studies.launcher import Order, Progress
 from mlp_med.training.evaluation import evaluate_logits
@@ -85,6 +86,9 @@ def train(order: Order, send: SendProgress) -> CellResult:
     _require_planned_data(cell, scored)
     if cell.control == "permuted":
         training, validation = (_with_permuted_labels(cell, s) for s in (training, validation))
+    training = take_fraction(
+        training, cell.training_fraction, seed=cell.seed_for("training fraction")
+    )
     peak_before = peak_memory_bytes()
     reset_peak_memory()
     base = psutil.Process().memory_info().rss

@@ -4,6 +4,8 @@ Scores are a patient's difficulty plus signal plus noise; the signal falls with 
 the information, and not with the grid.
 """
 
+from fractions import Fraction
+
 import numpy as np
 import pandas as pd
 from sklearn.metrics import roc_auc_score
@@ -16,11 +18,22 @@ ARMS = {
     "5mm": (5.0, 5.0, 1.2),
     "5mm upsampled to 1.25mm": (5.0, 1.25, 1.25),
 }
+PART = " of the patients"  # "5mm, 1/2 of the patients"
+LOST_PER_HALVING = 0.3  # of the signal
 EVALUATIONS = 6
 BUDGET = 12_000
 
 
-def cell_of(resolution, grid, seed, dataset="luna16"):
+def truth_of(arm):
+    """Resolution, grid, signal and training fraction of an arm by its name."""
+    whole, _, part = arm.partition(", ")
+    resolution, grid, signal = ARMS[whole]
+    fraction = float(Fraction(part.removesuffix(PART))) if part else 1.0
+    return resolution, grid, signal + LOST_PER_HALVING * np.log2(fraction), fraction
+
+
+def cell_of(arm, seed, dataset="luna16"):
+    resolution, grid, _, fraction = truth_of(arm)
     return {
         "dataset": dataset,
         "dataset_digest": f"{resolution}".encode().hex().ljust(64, "0"),
@@ -34,6 +47,7 @@ def cell_of(resolution, grid, seed, dataset="luna16"):
         "global_batch_size": 16,
         "learning_rate": 0.001,
         "budget_examples": BUDGET,
+        "training_fraction": fraction,
         "num_evaluations": EVALUATIONS,
         "augment": True,
         "intra_op_threads": 2,
@@ -42,7 +56,16 @@ def cell_of(resolution, grid, seed, dataset="luna16"):
     }
 
 
-def plan_of(claim, *, num_seeds=5, phantom=True, dataset="luna16", patients_known=True, **more):
+def plan_of(
+    claim,
+    *,
+    num_seeds=5,
+    phantom=True,
+    dataset="luna16",
+    patients_known=True,
+    arms=tuple(ARMS),
+    **more,
+):
     num_patients = {"train": 200, "validation": 40, "test": 50} if patients_known else None
     return {
         "name": "resolution_matters",
@@ -66,10 +89,10 @@ def plan_of(claim, *, num_seeds=5, phantom=True, dataset="luna16", patients_know
             {
                 "hash": f"{arm}/{seed}",
                 "arm": arm,
-                "params": cell_of(resolution, grid, seed, dataset),
+                "params": cell_of(arm, seed, dataset),
             }
             for seed in range(num_seeds)
-            for arm, (resolution, grid, _) in ARMS.items()
+            for arm in arms
         ],
         **more,
     }
@@ -83,7 +106,7 @@ def predictions_of(arm, seed, *, num_patients=50, cases_each=4, patients_known=T
     label = np.tile([0, 1], num_cases // 2)
     difficulty = cases.normal(size=num_patients)[patient] + cases.normal(size=num_cases)
     diameter = np.where(label == 1, cases.lognormal(1.8, 0.5, num_cases), 0.0)
-    signal = ARMS[arm][2]
+    _, _, signal, _ = truth_of(arm)
     noise = np.random.default_rng([seed, *arm.encode()]).normal(size=num_cases)
     logit = signal * (label - 0.5) * 2 * (0.5 + (diameter > 6) * 0.3) + difficulty + 0.5 * noise
     return pd.DataFrame(
@@ -101,7 +124,7 @@ def predictions_of(arm, seed, *, num_patients=50, cases_each=4, patients_known=T
 
 def finish(ledger, run_id, arm, seed, predictions):
     """Gives a started cell curves, figures and predictions that depend on its arm and seed only."""
-    _, grid, signal = ARMS[arm]
+    _, grid, signal, _ = truth_of(arm)
     wobble = np.random.default_rng([seed, 3, *arm.encode()])
     seen = np.linspace(0, BUDGET, EVALUATIONS + 1)[1:].astype(int)
     seconds = 4 + 90 / grid**1.5

@@ -51,7 +51,7 @@ def test_every_title_of_a_phantom_study_says_so(study, report):
     ledger, record = study
     data = load_study_data(ledger, record)
     figures = draw_figures(record, data, analyse(record, data, CONTROLS))
-    assert set(figures) == set(study_report.FIGURES) - {"calibration"}
+    assert set(figures) == set(study_report.FIGURES) - {"calibration", "auc_by_fraction"}
     for figure in figures.values():
         assert figure.get_suptitle().endswith("phantom")
 
@@ -262,6 +262,63 @@ def test_without_a_pilot_there_is_no_verdict_and_the_sentence_says_what_to_run(
     verdict = analyse(record, load_study_data(ledger, record), CONTROLS).verdict
     assert verdict.outcome is None
     assert command in verdict.sentence
+
+
+FINE, UPSAMPLED = "1.25mm", "5mm upsampled to 1.25mm"
+IN_PARTS = [
+    f"{arm}{part}"
+    for arm in (FINE, UPSAMPLED)
+    for part in ("", ", 1/2 of the patients", ", 1/8 of the patients")
+]
+
+
+@pytest.fixture(scope="module")
+def by_fraction(make_study):
+    """A study of more data: the claim compares half of the patients with all of them."""
+    convergence = {"budget_examples": 100, "rise": 0.0, "lower": -0.001, "upper": 0.001}
+    convergence |= {"num_seeds": 3, "margin": 0.01}
+    piloted = {arm: {"convergence": convergence} for arm in (FINE, UPSAMPLED)}
+    taken_over = {arm: arm.partition(", ")[0] for arm in IN_PARTS if "," in arm}
+    ledger, record = make_study(
+        failed=(),
+        running=(),
+        arms=IN_PARTS,
+        pilot={"arms": piloted, "settings_of": taken_over},
+    )
+    record.plan["claim"] |= {"primary": [f"{FINE}, 1/2 of the patients", UPSAMPLED]}
+    record.plan["claim"] |= {"secondary": {"resolution, all patients": [FINE, UPSAMPLED]}}
+    return ledger, record
+
+
+def test_fewer_patients_are_an_axis_of_their_own(by_fraction):
+    ledger, record = by_fraction
+    data = load_study_data(ledger, record)
+    analysis = analyse(record, data, CONTROLS)
+    # The figure of resolutions, the slope and the table's order know of whole training sets only.
+    assert [row.arm for row in analysis.whole] == [FINE, UPSAMPLED]
+    assert [row.arm for row in analysis.by_fraction] == IN_PARTS
+    assert {analysis.line_of(row) for row in analysis.by_fraction} == {FINE, UPSAMPLED}
+    assert analysis.slope_per_octave is None
+    drawn = draw_figures(record, data, analysis)["auc_by_fraction"]
+    (axis,) = drawn.axes
+    assert [tick.get_text() for tick in axis.get_xticklabels()] == [
+        "1/8\n(100)",
+        "1/2\n(400)",
+        "1\n(800)",
+    ]
+    means = [row.estimate.mean_auc for row in analysis.by_fraction if row.arm.startswith(FINE)]
+    assert means == sorted(means, reverse=True)
+
+
+def test_an_arm_of_fewer_patients_has_converged_if_that_of_all_has(by_fraction):
+    ledger, record = by_fraction
+    verdict = analyse(record, load_study_data(ledger, record), CONTROLS).verdict
+    assert verdict.convergence[f"{FINE}, 1/2 of the patients"].converged
+    assert not verdict.unconverged_arms
+    rising = {"budget_examples": 100, "rise": 0.1, "lower": 0.05, "upper": 0.15, "num_seeds": 3}
+    record.plan["pilot"]["arms"][FINE]["convergence"] = {**rising, "margin": 0.01}
+    verdict = analyse(record, load_study_data(ledger, record), CONTROLS).verdict
+    assert set(verdict.unconverged_arms) == {FINE, f"{FINE}, 1/2 of the patients"}
 
 
 def test_the_page_shows_how_often_such_a_verdict_errs(study, tmp_path):

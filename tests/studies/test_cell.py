@@ -21,6 +21,7 @@ def test_every_field_changes_the_hash(make_cell):
         "depth": "matched",
         "precision": "mixed_bfloat16",
         "learning_rate": 2e-3,
+        "training_fraction": 0.5,
         "num_evaluations": 3,
         "intra_op_threads": 2,
         "scored_split": "validation",
@@ -42,7 +43,7 @@ def test_every_field_changes_the_hash(make_cell):
 
 
 def test_a_hash_is_the_same_on_every_machine(make_cell):
-    assert make_cell().hash == "fc0b5dc37899651a"
+    assert make_cell().hash == "0060393ba4590ed4"
 
 
 @given(seed=st.integers(0, 2**31), rate=st.floats(1e-9, 1e3), augment=st.booleans())
@@ -60,6 +61,7 @@ def test_a_cell_comes_back_from_the_text_of_the_ledger(seed, rate, augment):
         global_batch_size=4,
         learning_rate=rate,
         budget_examples=8,
+        training_fraction=0.125,
         num_evaluations=1,
         augment=augment,
         intra_op_threads=1,
@@ -82,6 +84,8 @@ def test_purposes_and_seeds_draw_apart(make_cell):
         ({"budget_examples": 81}, "multiple of global_batch_size 8, got 81; the nearest is 80"),
         ({"control": "information"}, "grid finer than the resolution"),
         ({"grid": 1.25}, "grid finer than the resolution"),
+        ({"training_fraction": 0.0}, "above 0 and at most 1, got 0"),
+        ({"training_fraction": 2.0}, "above 0 and at most 1, got 2"),
     ],
 )
 def test_what_cannot_be_a_cell_is_refused(make_cell, changes, message):
