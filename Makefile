@@ -17,7 +17,7 @@ MLP_MED := $(VENV)/bin/mlp-med
 export MLFLOW_TRACKING_URI ?= sqlite:///$(abspath $(RUNS))/mlflow.db
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: help install-study install-test smoke study resolution pilot controls calibration report rerun ui test lint lock bench clean
+.PHONY: help install-study install-test smoke study resolution pilot more-data controls calibration report rerun ui test lint lock bench clean
 
 help:  ## explain every target
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -66,6 +66,11 @@ resolution: install-study  ## the resolution study at full size on real scans: m
 pilot: install-study  ## the small phantom's pilot again, and its committed record (about an hour on 2 cores)
 	$(MLP_MED) phantom luna16 $(DATA)/phantom-luna16 --scans $(SCANS) --seed 0
 	$(MLP_MED) study pilot resolution_matters --size small --source $(DATA)/phantom-luna16 --data-dir $(DATA)/tfds --record experiments/pilots/resolution_matters-luna16-small.json
+
+more-data: install-study  ## would more training patients do instead? the phantom by fractions of its training set (about 45 minutes on 2 cores)
+	$(MLP_MED) phantom luna16 $(DATA)/phantom-luna16 --scans $(SCANS) --seed 0
+	$(MLP_MED) study run more_data --size small --source $(DATA)/phantom-luna16 --data-dir $(DATA)/tfds
+	$(MLP_MED) report more_data --size small --out $(REPORTS)/more_data
 
 controls: install-study  ## run the negative and the positive control, and write their committed record (≤20 minutes on 2 cores)
 	$(MLP_MED) controls --data-dir $(DATA)/controls

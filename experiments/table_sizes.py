@@ -11,7 +11,8 @@ def sizes_for_table(description: DatasetDescription) -> Mapping[str, Size]:
     """Smoke, small and full size on the resolutions that the dataset has.
 
     The claim compares the finest with the coarsest. A pilot on these very scans chooses the
-    learning rates and the budget.
+    learning rates and the budget. Where the csv file states centres the network averages over the
+    centre of its last grid; over all of it where the images are whole.
 
     Args:
         description: `mlp_med.pipelines.datasets.describe("table", data_dir)`.
@@ -19,11 +20,12 @@ def sizes_for_table(description: DatasetDescription) -> Mapping[str, Size]:
     resolutions = tuple(sorted(description.resolutions))
     primary = (resolutions[0], resolutions[-1])
     batch, learning_rate = (16, 4e-3) if description.spatial_dims == 3 else (32, 3e-3)
+    pooling = "_centre" if description.label_at_centre else ""
     return {
         "smoke": Size(
             resolutions=primary,
             primary=primary,
-            model="residual_small",
+            model=f"residual_small{pooling}",
             global_batch_size=batch,
             learning_rate=3e-3,
             budget_examples=640,
@@ -34,7 +36,7 @@ def sizes_for_table(description: DatasetDescription) -> Mapping[str, Size]:
         "small": Size(
             resolutions=resolutions,
             primary=primary,
-            model="residual_small",
+            model=f"residual_small{pooling}",
             global_batch_size=batch,
             learning_rate=learning_rate,
             budget_examples=24_000,
@@ -45,7 +47,7 @@ def sizes_for_table(description: DatasetDescription) -> Mapping[str, Size]:
         "full": Size(
             resolutions=resolutions,
             primary=primary,
-            model="residual",
+            model=f"residual{pooling}",
             global_batch_size=2 * batch,
             learning_rate=1e-3,
             budget_examples=192_000,

@@ -24,6 +24,8 @@ class DatasetDescription:
         intensity_window: the native values that become 0 and 1; what lies outside is clipped.
         patients_known: False where crops cannot be grouped by patient.
         class_names: by label; label 1 is what the score is the probability of.
+        label_at_centre: whether the label speaks of what lies at the crop's centre, and not of
+            anything in its field.
     """
 
     name: str
@@ -35,6 +37,7 @@ class DatasetDescription:
     intensity_window: tuple[float, float]
     patients_known: bool
     class_names: tuple[str, str]
+    label_at_centre: bool
 
     @property
     def finest(self) -> float:
@@ -58,6 +61,7 @@ LUNA16 = DatasetDescription(
     intensity_window=(-1000.0, 400.0),
     patients_known=True,
     class_names=("non-nodule", "nodule"),
+    label_at_centre=True,
 )
 
 METASTASIS_PATCHES = DatasetDescription(
@@ -70,6 +74,7 @@ METASTASIS_PATCHES = DatasetDescription(
     intensity_window=(0.0, 255.0),
     patients_known=False,
     class_names=("no tumour", "tumour"),
+    label_at_centre=True,
 )
 
 DESCRIPTIONS: Mapping[str, DatasetDescription] = MappingProxyType(

@@ -44,6 +44,7 @@ def test_a_users_own_scans_are_described_by_what_was_built_of_them(tmp_path: Pat
         intensity_window=(0.0, 255.0),
         patients_known=True,
         class_names=("negative", "positive"),
+        label_at_centre=False,
     )
     for resolution in built.resolutions:
         size = voxels_per_edge(built, resolution)

@@ -27,6 +27,7 @@ class Design:
         field_mm: edge of the field.
         resolutions: mm a voxel, finest first; all divide the coarsest, which divides the field.
         has_diameter: whether the examples have a diameter_mm.
+        has_centres: whether crops lie about stated centres, and are not whole images.
     """
 
     spatial_dims: int
@@ -35,6 +36,7 @@ class Design:
     field_mm: float
     resolutions: tuple[float, ...]
     has_diameter: bool
+    has_centres: bool
 
 
 def choose_design(
@@ -91,6 +93,7 @@ def choose_design(
         field_mm=field,
         resolutions=ladder,
         has_diameter=has_diameter,
+        has_centres=not whole,
     )
 
 

@@ -64,8 +64,11 @@ class Builder(LocalSourceBuilder):
     """
 
     name = "table"
-    VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES: ClassVar = {"1.0.0": "First release."}
+    VERSION = tfds.core.Version("1.1.0")
+    RELEASE_NOTES: ClassVar = {
+        "1.1.0": "The metadata tell whether the csv file states centres.",
+        "1.0.0": "First release.",
+    }
     BUILDER_CONFIGS: ClassVar = []  # each csv file has its own resolutions
 
     def __init__(
@@ -335,6 +338,7 @@ def _description(survey: Survey, design: Design, window: tuple[float, float]) ->
         "intensity_window": list(window),
         "patients_known": survey.patients_known,
         "class_names": list(CLASSES),
+        "label_at_centre": design.has_centres,
     }
 
 

@@ -113,6 +113,7 @@ def test_the_same_ids_centres_and_splits_at_every_resolution(tmp_path: Path, suf
     description = tfds_builders.built_description("table", tmp_path / "data")
     assert (description["field_extent"], description["resolutions"]) == (40.0, [2.5, 5.0])
     assert description["spatial_dims"] == 3
+    assert description["label_at_centre"]
     low, high = description["intensity_window"]
     assert -1200 < low < high < 600  # the kernel overshoots the noise a little
     metadata = builders[0].info.metadata
@@ -161,6 +162,7 @@ def test_whole_images_keep_their_pixels(tmp_path: Path, suffix: str, channels: i
     description = tfds_builders.built_description("table", tmp_path / "data")
     assert description["intensity_window"] == [0.0, 255.0]
     assert description["num_channels"] == channels
+    assert not description["label_at_centre"]
     plain = tfds.load("table/0.00194mm", data_dir=tmp_path / "data", split="test")
     assert len(plain) == 2
 
