@@ -7,48 +7,107 @@ E. R. DeLong, D. M. DeLong, D. L. Clarke-Pearson, Biometrics 44 (1988) 837–845
 N. A. Obuchowski, Biometrics 53 (1997) 567–578.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 from scipy.stats import rankdata
 
 from mlp_med.errors import EvidenceError
+from mlp_med.evidence.metrics import members_by_fold, num_pairs
 
 
-def structural_components(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The share of the other class that each case beats, ties counting half.
+@dataclass(frozen=True)
+class Components:
+    """What each case adds to an AUC that is pooled within folds.
+
+    Scaled so that either class's components average to the AUC and its chances to 1. With a single
+    fold a component is the share of the other class that the case beats, and every chance is 1;
+    with several, a case of a larger fold has more pairs and so more to add.
+
+    Attributes:
+        positives, negatives: [num_vectors, num_positives], [num_vectors, num_negatives].
+        positive_chances, negative_chances: [num_positives], [num_negatives]; a component's largest
+            value.
+    """
+
+    positives: np.ndarray
+    negatives: np.ndarray
+    positive_chances: np.ndarray
+    negative_chances: np.ndarray
+
+    @property
+    def aucs(self) -> np.ndarray:
+        """[num_vectors]."""
+        return np.asarray(self.positives.mean(axis=1))
+
+    @property
+    def deviations(self) -> tuple[np.ndarray, np.ndarray]:
+        """By how much more than the AUC's share each case adds, of the positives and negatives."""
+        aucs = self.aucs[:, None]
+        return (
+            self.positives - aucs * self.positive_chances,
+            self.negatives - aucs * self.negative_chances,
+        )
+
+
+def structural_components(
+    labels: np.ndarray, scores: np.ndarray, folds: np.ndarray | None = None
+) -> Components:
+    """How many of the other class of its fold each case beats, ties counting half, scaled.
 
     Args:
         labels: [num_cases] bool.
         scores: [num_vectors, num_cases].
-
-    Returns:
-        [num_vectors, num_positives] and [num_vectors, num_negatives]; either row's mean is the AUC.
+        folds: [num_cases] int; None for one fold.
     """
     labels = np.asarray(labels, bool)
+    right = np.empty(np.shape(scores))
+    opponents = np.empty(len(labels))
+    for fold in members_by_fold(folds):
+        right[:, fold], opponents[fold] = _right_orders(labels[fold], scores[:, fold])
+    positive_scale = labels.sum() / num_pairs(labels, folds)
+    negative_scale = (~labels).sum() / num_pairs(labels, folds)
+    return Components(
+        right[:, labels] * positive_scale,
+        right[:, ~labels] * negative_scale,
+        opponents[labels] * positive_scale,
+        opponents[~labels] * negative_scale,
+    )
+
+
+def _right_orders(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of each case of a fold: its pairs in right order, ties half, and all its pairs."""
     num_positives, num_negatives = int(labels.sum()), int((~labels).sum())
     ranks = rankdata(scores, axis=1)
-    beaten = ranks[:, labels] - rankdata(scores[:, labels], axis=1)
+    right = np.empty(scores.shape)
+    right[:, labels] = ranks[:, labels] - rankdata(scores[:, labels], axis=1)
     lost = ranks[:, ~labels] - rankdata(scores[:, ~labels], axis=1)
-    return beaten / num_negatives, 1 - lost / num_positives
+    right[:, ~labels] = num_positives - lost
+    return right, np.where(labels, num_negatives, num_positives)
 
 
-def delong_covariance(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def delong_covariance(
+    labels: np.ndarray, scores: np.ndarray, folds: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """AUCs and their covariance for independent cases (one a patient); DeLong et al. 1988.
 
     Args:
         labels: [num_cases] bool, at least two of each class.
         scores: [num_vectors, num_cases], the same cases in each row.
+        folds: [num_cases] int; None for one fold.
 
     Returns:
         AUCs [num_vectors] and covariance [num_vectors, num_vectors].
     """
-    positives, negatives = structural_components(labels, scores)
+    components = structural_components(labels, scores, folds)
+    positives, negatives = components.deviations
     covariance = np.atleast_2d(np.cov(positives)) / positives.shape[1]
     covariance = covariance + np.atleast_2d(np.cov(negatives)) / negatives.shape[1]
-    return positives.mean(axis=1), covariance
+    return components.aucs, covariance
 
 
 def obuchowski_covariance(
-    labels: np.ndarray, scores: np.ndarray, patients: np.ndarray
+    labels: np.ndarray, scores: np.ndarray, patients: np.ndarray, folds: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """AUCs and their covariance where a patient may give several cases; Obuchowski 1997.
 
@@ -58,6 +117,7 @@ def obuchowski_covariance(
         labels: [num_cases] bool.
         scores: [num_vectors, num_cases], the same cases in each row.
         patients: [num_cases] int codes from 0.
+        folds: [num_cases] int; None for one fold.
 
     Returns:
         AUCs [num_vectors] and covariance [num_vectors, num_vectors].
@@ -68,10 +128,10 @@ def obuchowski_covariance(
     labels = np.asarray(labels, bool)
     with_positive, with_negative = patients_per_class(labels, patients)
     num_patients = int(patients.max()) + 1
-    positives, negatives = structural_components(labels, scores)
-    aucs = positives.mean(axis=1)
-    sums_positive = _sums_by_patient(positives - aucs[:, None], patients[labels], num_patients)
-    sums_negative = _sums_by_patient(negatives - aucs[:, None], patients[~labels], num_patients)
+    components = structural_components(labels, scores, folds)
+    positives, negatives = components.deviations
+    sums_positive = _sums_by_patient(positives, patients[labels], num_patients)
+    sums_negative = _sums_by_patient(negatives, patients[~labels], num_patients)
     sums_positive /= labels.sum()
     sums_negative /= (~labels).sum()
     cross = sums_positive @ sums_negative.T
@@ -80,7 +140,7 @@ def obuchowski_covariance(
         + sums_negative @ sums_negative.T * with_negative / (with_negative - 1)
         + (cross + cross.T) * num_patients / (num_patients - 1)
     )
-    return aucs, covariance
+    return components.aucs, covariance
 
 
 def patients_per_class(labels: np.ndarray, patients: np.ndarray) -> tuple[int, int]:

@@ -10,7 +10,7 @@ from mlp_med.evidence.clustered import (
     obuchowski_covariance,
     patients_per_class,
 )
-from mlp_med.evidence.metrics import aucs
+from mlp_med.evidence.metrics import aucs, num_pairs
 from mlp_med.evidence.predictions import ScoredCases, check_paired, scored_cases
 from mlp_med.evidence.resampling import bootstrap_covariance
 from mlp_med.evidence.variance import (
@@ -117,11 +117,11 @@ def compare_scored(
 ) -> Contrast:
     """As `compare_arms`, of checked arrays; without the cross-check its standard error is NaN."""
     scores = np.vstack([a.scores, b.scores])
-    seed_aucs = aucs(a.labels, scores)
+    seed_aucs = aucs(a.labels, scores, a.folds)
     split = len(a.seeds)
     freedom = min(patients_per_class(a.labels, a.patients)) - 1
-    covariance = bootstrap_covariance(a.labels, scores, a.patients, num_bootstrap, seed)
-    pairs = _num_pairs(a.labels)
+    covariance = bootstrap_covariance(a.labels, scores, a.patients, num_bootstrap, seed, a.folds)
+    pairs = num_pairs(a.labels, a.folds)
     arms, cross, interval = _join(seed_aucs, covariance, split, freedom, pairs)
     method, check_error = "", float("nan")
     if cross_check:
@@ -163,10 +163,12 @@ def estimate_arm(table: pd.DataFrame, *, num_bootstrap: int = 2000, seed: int) -
         EvidenceError: as `compare_arms`.
     """
     arm = scored_cases(table)
-    seed_aucs = aucs(arm.labels, arm.scores)
+    seed_aucs = aucs(arm.labels, arm.scores, arm.folds)
     freedom = min(patients_per_class(arm.labels, arm.patients)) - 1
-    covariance = bootstrap_covariance(arm.labels, arm.scores, arm.patients, num_bootstrap, seed)
-    variance = arm_variance(seed_aucs, covariance, _num_pairs(arm.labels))
+    covariance = bootstrap_covariance(
+        arm.labels, arm.scores, arm.patients, num_bootstrap, seed, arm.folds
+    )
+    variance = arm_variance(seed_aucs, covariance, num_pairs(arm.labels, arm.folds))
     interval = combined_interval([variance], 0.0, freedom)
     return ArmEstimate(
         aucs=tuple(map(float, seed_aucs)),
@@ -179,19 +181,15 @@ def estimate_arm(table: pd.DataFrame, *, num_bootstrap: int = 2000, seed: int) -
 
 
 def _join(
-    seed_aucs: np.ndarray, covariance: np.ndarray, split: int, freedom: int, num_pairs: int
+    seed_aucs: np.ndarray, covariance: np.ndarray, split: int, freedom: int, pairs: int
 ) -> tuple[tuple[ArmVariance, ArmVariance], float, Interval | None]:
     """Arm a is the first `split` score vectors, arm b the others."""
     arms = (
-        arm_variance(seed_aucs[:split], covariance[:split, :split], num_pairs),
-        arm_variance(seed_aucs[split:], covariance[split:, split:], num_pairs),
+        arm_variance(seed_aucs[:split], covariance[:split, :split], pairs),
+        arm_variance(seed_aucs[split:], covariance[split:, split:], pairs),
     )
     cross = float(covariance[:split, split:].mean())
     return arms, cross, combined_interval(arms, cross, freedom)
-
-
-def _num_pairs(labels: np.ndarray) -> int:
-    return int(labels.sum()) * int((~labels).sum())
 
 
 def _variance_of_difference(covariance: np.ndarray, split: int) -> float:
@@ -210,5 +208,6 @@ def _sum_over_seeds(
 
 def _analytic_covariance(cases: ScoredCases, scores: np.ndarray) -> tuple[str, np.ndarray]:
     if cases.num_patients == len(cases.ids):
-        return "DeLong 1988", delong_covariance(cases.labels, scores)[1]
-    return "Obuchowski 1997", obuchowski_covariance(cases.labels, scores, cases.patients)[1]
+        return "DeLong 1988", delong_covariance(cases.labels, scores, cases.folds)[1]
+    covariance = obuchowski_covariance(cases.labels, scores, cases.patients, cases.folds)[1]
+    return "Obuchowski 1997", covariance

@@ -26,6 +26,7 @@ class ScoredCases:
         seeds: [num_seeds] int64.
         num_patients: the clusters; where patients are unknown, each case is its own.
         patients_known: False where the dataset names no patients.
+        folds: [num_cases] int64; pairs of cases count within a fold. All 0 without folds.
     """
 
     ids: np.ndarray
@@ -35,14 +36,15 @@ class ScoredCases:
     seeds: np.ndarray
     num_patients: int
     patients_known: bool
+    folds: np.ndarray
 
 
 def scored_cases(table: pd.DataFrame, name: str = "this arm") -> ScoredCases:
     """Checks an arm's predictions table and returns it as arrays.
 
     Args:
-        table: columns id, patient ("" where unknown), seed, label (0/1), score (0–1); others are
-            ignored.
+        table: columns id, patient ("" where unknown), seed, label (0/1), score (0–1), and where
+            the study was cross-validated, fold (an integer); others are ignored.
         name: the arm, for the error messages.
 
     Raises:
@@ -51,6 +53,7 @@ def scored_cases(table: pd.DataFrame, name: str = "this arm") -> ScoredCases:
     _check_columns(table, name)
     _check_values(table, name)
     table = table.assign(id=table["id"].astype(str), patient=_patients(table))
+    table = table if "fold" in table else table.assign(fold=0)
     _check_cases(table, name)
     scores = table.pivot(index="seed", columns="id", values="score")
     if scores.isna().to_numpy().any():
@@ -78,6 +81,7 @@ def scored_cases(table: pd.DataFrame, name: str = "this arm") -> ScoredCases:
         seeds=scores.index.to_numpy(np.int64),
         num_patients=len(names),
         patients_known=known,
+        folds=cases["fold"].to_numpy(np.int64),
     )
 
 
@@ -97,6 +101,7 @@ def check_paired(
         ("label", a.labels, b.labels),
         ("patient", a.patients, b.patients),
         ("patient", np.full(len(a.ids), a.patients_known), np.full(len(b.ids), b.patients_known)),
+        ("fold", a.folds, b.folds),
     ):
         differs = left != right
         if differs.any():
@@ -154,7 +159,7 @@ def _check_cases(table: pd.DataFrame, name: str) -> None:
             f"{name}: case {row['id']!r} occurs more than once for seed {row['seed']} "
             f"({int(duplicated.sum())} such rows). One cell a seed: is a cell read twice?"
         )
-    for column in ("label", "patient"):
+    for column in ("label", "patient", "fold"):
         pairs = table[["id", column]].drop_duplicates()
         twice = pairs["id"].duplicated()
         if twice.any():

@@ -3,21 +3,27 @@
 import numpy as np
 
 from mlp_med.errors import EvidenceError
-from mlp_med.evidence.metrics import resampled_aucs
+from mlp_med.evidence.metrics import members_by_fold, resampled_aucs
 
 
 def patient_weights(
-    labels: np.ndarray, patients: np.ndarray, num_bootstrap: int, seed: int
+    labels: np.ndarray,
+    patients: np.ndarray,
+    num_bootstrap: int,
+    seed: int,
+    folds: np.ndarray | None = None,
 ) -> np.ndarray:
     """How often each case is in each of `num_bootstrap` resamples of the patients.
 
-    A resample without a case of either class has no AUC and is drawn again.
+    A resample without a pair of a positive and a negative has no AUC and is drawn again. Patients
+    are drawn over all folds, not within each: how many fall into one is chance too.
 
     Args:
         labels: [num_cases] bool.
         patients: [num_cases] int codes from 0.
         num_bootstrap: the number of resamples.
         seed: of the draw; equal seeds and patients give equal weights.
+        folds: [num_cases] int; None for one fold.
 
     Returns:
         [num_cases, num_bootstrap] int32.
@@ -35,7 +41,10 @@ def patient_weights(
         drawn += np.arange(wanted)[:, None] * num_patients
         counts = np.bincount(drawn.ravel(), minlength=wanted * num_patients)
         cases = counts.reshape(wanted, num_patients).astype(np.int32)[:, patients]
-        usable = cases[:, labels].any(axis=1) & cases[:, ~labels].any(axis=1)
+        usable = np.zeros(wanted, bool)
+        for fold in members_by_fold(folds):
+            drawn_cases, positive = cases[:, fold], labels[fold]
+            usable |= drawn_cases[:, positive].any(axis=1) & drawn_cases[:, ~positive].any(axis=1)
         weights[kept : kept + usable.sum()] = cases[usable]
         kept += int(usable.sum())
         if kept == num_bootstrap:
@@ -47,7 +56,12 @@ def patient_weights(
 
 
 def bootstrap_covariance(
-    labels: np.ndarray, scores: np.ndarray, patients: np.ndarray, num_bootstrap: int, seed: int
+    labels: np.ndarray,
+    scores: np.ndarray,
+    patients: np.ndarray,
+    num_bootstrap: int,
+    seed: int,
+    folds: np.ndarray | None = None,
 ) -> np.ndarray:
     """Covariance of AUCs over resamples of patients, the trained models held fixed.
 
@@ -57,9 +71,10 @@ def bootstrap_covariance(
         patients: [num_cases] int codes from 0.
         num_bootstrap: the number of resamples.
         seed: of the draw.
+        folds: [num_cases] int; None for one fold.
 
     Returns:
         [num_vectors, num_vectors] float64.
     """
-    weights = patient_weights(labels, patients, num_bootstrap, seed)
-    return np.atleast_2d(np.cov(resampled_aucs(labels, scores, weights)))
+    weights = patient_weights(labels, patients, num_bootstrap, seed, folds)
+    return np.atleast_2d(np.cov(resampled_aucs(labels, scores, weights, folds)))

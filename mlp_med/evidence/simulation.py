@@ -102,6 +102,7 @@ def simulate_scored(study: SimulatedStudy, seed: int) -> tuple[ScoredCases, Scor
                 seeds=np.arange(num_seeds),
                 num_patients=study.num_patients,
                 patients_known=True,
+                folds=np.zeros(len(patients), np.int64),
             )
         )
     return arms[0], arms[1]

@@ -32,9 +32,13 @@ def test_delong_of_a_case_worked_by_hand():
 def test_the_components_average_to_the_auc():
     labels, scores, _ = draw(0)
     scores = scores.round(1)
-    positives, negatives = structural_components(labels, scores)
-    np.testing.assert_allclose(positives.mean(axis=1), aucs(labels, scores))
-    np.testing.assert_allclose(negatives.mean(axis=1), aucs(labels, scores))
+    for folds in (None, np.arange(len(labels)) % 7 // 2):
+        found = structural_components(labels, scores, folds)
+        np.testing.assert_allclose(found.positives.mean(axis=1), aucs(labels, scores, folds))
+        np.testing.assert_allclose(found.negatives.mean(axis=1), aucs(labels, scores, folds))
+        assert found.positive_chances.mean() == pytest.approx(1)
+        assert found.negative_chances.mean() == pytest.approx(1)
+        assert all(abs(each.mean()) < 1e-12 for each in found.deviations)
 
 
 def test_obuchowski_with_one_case_a_patient_is_delong():
@@ -55,6 +59,21 @@ def test_obuchowski_agrees_with_the_cluster_bootstrap():
     found = bootstrap_covariance(labels, scores, patients, 4000, seed=0)
     expected = obuchowski_covariance(labels, scores, patients)[1]
     np.testing.assert_allclose(found, expected, rtol=0.12)
+
+
+def test_with_folds_both_agree_with_the_bootstrap():
+    labels, scores, patients = draw(6, num_patients=300, cases_each=3)
+    # Folds of unequal size and share of positives, each on a scale of its own.
+    folds = np.searchsorted([30, 130], patients, side="right")
+    labels = labels | (folds == 0) & (np.arange(len(labels)) % 2 == 0)
+    scores = scores + 3.0 * folds
+    found = bootstrap_covariance(labels, scores, patients, 4000, 0, folds)
+    expected = obuchowski_covariance(labels, scores, patients, folds)[1]
+    np.testing.assert_allclose(found, expected, rtol=0.12)
+    labels, scores, patients = draw(7, num_patients=600)
+    folds = np.searchsorted([60, 260], patients, side="right")
+    found = bootstrap_covariance(labels, scores, patients, 4000, 0, folds)
+    np.testing.assert_allclose(found, delong_covariance(labels, scores, folds)[1], rtol=0.12)
 
 
 def test_delong_gives_the_spread_over_repeated_studies():

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mlp_med.errors import EvidenceError
 from mlp_med.evidence.contrast import compare_arms, estimate_arm
 from mlp_med.evidence.simulation import SimulatedStudy, simulate_arms
 
@@ -13,6 +14,10 @@ STUDY = SimulatedStudy(effect=0.03, num_patients=120, max_cases_per_patient=3)
 @pytest.fixture(scope="module")
 def arms():
     return simulate_arms(STUDY, 1)
+
+
+def hash_of(text):
+    return sum(text.encode())
 
 
 def compare(a, b, num_bootstrap=400):
@@ -33,6 +38,25 @@ def test_every_number_of_a_contrast(arms):
     assert contrast.cross_check_standard_error == pytest.approx(contrast.standard_error, rel=0.1)
     truncated = contrast.case_variance + contrast.seed_variance
     assert contrast.standard_error**2 == pytest.approx(truncated, rel=1e-6)
+
+
+def test_folds_on_scales_of_their_own_are_compared_within(arms):
+    folds = [table["patient"].map(lambda patient: hash_of(patient) % 5) for table in arms]
+    folded = [table.assign(fold=fold) for table, fold in zip(arms, folds, strict=True)]
+    bent = [table.assign(score=table["score"] ** (1 + table["fold"])) for table in folded]
+    assert compare(*bent) == compare(*folded)
+    contrast = compare(*folded)
+    assert contrast.num_patients == 120  # patients of all folds are resampled
+    assert contrast.effect == pytest.approx(compare(*arms).effect, abs=0.02)
+    assert contrast.cross_check_standard_error == pytest.approx(contrast.standard_error, rel=0.1)
+    without = [table.drop(columns="fold") for table in bent]
+    assert compare(*without).arm_a.mean_auc < contrast.arm_a.mean_auc - 0.01
+
+
+def test_arms_of_other_folds_are_refused(arms):
+    folded = [table.assign(fold=number) for number, table in enumerate(arms)]
+    with pytest.raises(EvidenceError, match="one fold in arm a and another in arm b"):
+        compare(*folded)
 
 
 def test_equal_calls_give_equal_contrasts_whatever_the_order_of_rows(arms):

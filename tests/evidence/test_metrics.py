@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from mlp_med.evidence.metrics import REPLICATES_AT_ONCE, aucs, resampled_aucs
+from mlp_med.evidence.metrics import REPLICATES_AT_ONCE, aucs, num_pairs, resampled_aucs
 
 
 @settings(max_examples=25, deadline=None)
@@ -40,6 +40,38 @@ def test_a_monotone_transform_of_the_scores_changes_nothing(seed):
     labels, scores = np.arange(30) % 2 == 0, rng.random((1, 30))
     assert aucs(labels, scores)[0] == aucs(labels, np.exp(scores) * 7 - 3)[0]
     assert aucs(labels, 1 - scores)[0] == pytest.approx(1 - aucs(labels, scores)[0])
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 10_000), st.integers(2, 5))
+def test_with_folds_it_is_the_share_of_right_orders_within_them(seed, num_folds):
+    rng = np.random.default_rng(seed)
+    labels = np.arange(60) % 2 == 0
+    folds = rng.permutation(np.arange(60) // 2 % num_folds).astype(int)
+    scores = rng.integers(4, size=60) / 4
+    pairs = [
+        (scores[i] > scores[j]) + 0.5 * (scores[i] == scores[j])
+        for i in np.flatnonzero(labels)
+        for j in np.flatnonzero(~labels)
+        if folds[i] == folds[j]
+    ]
+    assert num_pairs(labels, folds) == len(pairs)
+    assert aucs(labels, scores[None], folds)[0] == pytest.approx(np.mean(pairs))
+
+
+def test_the_scale_of_a_folds_scores_does_not_matter():
+    rng = np.random.default_rng(0)
+    labels, folds = rng.random(200) < 0.5, rng.integers(5, size=200)
+    scores = rng.random((2, 200)) + 0.5 * labels
+    on_own_scales = np.exp(scores * (1 + folds)) - 7 * folds
+    np.testing.assert_allclose(aucs(labels, scores, folds), aucs(labels, on_own_scales, folds))
+    assert not np.allclose(aucs(labels, scores), aucs(labels, on_own_scales))
+
+
+def test_a_fold_of_one_class_adds_no_pair():
+    labels, folds = np.array([1, 0, 1, 1]) > 0, np.array([0, 0, 1, 1])
+    assert aucs(labels, np.array([[0.9, 0.1, 0.0, 0.0]]), folds)[0] == 1
+    assert num_pairs(labels, folds) == 1
 
 
 def test_a_class_without_weight_has_no_auc():

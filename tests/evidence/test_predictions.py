@@ -38,6 +38,12 @@ def test_unknown_patients_make_each_case_its_own():
     assert scored_cases(small_arm().assign(patient=None)).patients_known is False
 
 
+def test_without_folds_all_cases_are_of_one():
+    assert scored_cases(small_arm()).folds.tolist() == [0, 0, 0, 0]
+    folded = small_arm().assign(fold=[7, 7, 2, 2] * 2)
+    assert scored_cases(folded).folds.tolist() == [7, 7, 2, 2]
+
+
 def with_cell(column, value, row=0):
     table = small_arm().astype({column: object})
     table.loc[row, column] = value
