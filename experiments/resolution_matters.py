@@ -44,6 +44,8 @@ class Size:
         budget_examples: at which the pilot begins.
         num_seeds: seeds an arm.
         margin_auc: of the claim: the smallest difference of AUC that would matter.
+        cross_validated: every seed trains a network for each fold of the dataset, where it has
+            folds, so that all its cases are tested.
         augment: whether training crops are flipped, turned and shifted.
         pilot: what the pilot tries; None where nothing is claimed.
         no_verdict_reason: why this size claims nothing, or None.
@@ -58,6 +60,7 @@ class Size:
     num_evaluations: int
     num_seeds: int
     margin_auc: float = 0.01
+    cross_validated: bool = False
     augment: bool = True
     intra_op_threads: int = 1
     pilot: PilotDesign | None = None
@@ -104,7 +107,8 @@ SIZES: Mapping[str, Mapping[str, Size]] = {
             learning_rate=1e-3,
             budget_examples=192_000,
             num_evaluations=20,
-            num_seeds=10,
+            num_seeds=5,
+            cross_validated=True,
             intra_op_threads=2,
             pilot=PilotDesign(
                 learning_rates=(3e-4, 9e-4, 2.7e-3), num_seeds=5, most_budget_examples=1_536_000

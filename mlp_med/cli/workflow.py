@@ -142,6 +142,7 @@ def plan(prepared: Prepared, pilot: "PilotResult | None", num_seeds: int | None)
         num_seeds=num_seeds or prepared.size.num_seeds,
         dataset=prepared.dataset,
         precision=prepared.precision,
+        cross_validated=prepared.size.cross_validated,
         pilot=pilot,
         no_verdict_reason=prepared.size.no_verdict_reason,
     )

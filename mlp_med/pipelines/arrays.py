@@ -1,15 +1,16 @@
 """One split of one configuration, whole in memory, in an order that its files do not decide."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
 from mlp_med.errors import DatasetError
 
 SPLITS = ("train", "validation", "test")
+ALL = "all"  # of a dataset, whatever their split
 _READ_BATCH_SIZE = 256
 ALIGNMENT_BYTES = 64
 
@@ -24,6 +25,8 @@ class Examples:
         ids: str [num], unique, the same at every resolution.
         patients: str [num]; "" where unknown.
         strata: float32 [num] each; properties by which a result can be broken down.
+        folds: int64 [num], the fold of a cross-validation that a case is tested in; -1 where the
+            dataset has none.
         digest: of the parsed examples, as the builder stored it.
         source: digest of the source that the dataset was built from.
         phantom: True where the source was drawn and not scanned.
@@ -34,12 +37,31 @@ class Examples:
     ids: np.ndarray
     patients: np.ndarray
     strata: Mapping[str, np.ndarray] = field(default_factory=dict)
+    folds: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     digest: str = ""
     source: str = ""
     phantom: bool = False
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def __post_init__(self) -> None:
+        if not len(self.folds):
+            object.__setattr__(self, "folds", np.full(len(self.labels), -1))
+
+    def take(self, rows: np.ndarray) -> Self:
+        """The examples at these ascending rows, copied to where TensorFlow reads them in place."""
+        images = aligned_empty((len(rows), *self.images.shape[1:]), self.images.dtype)
+        np.take(self.images, rows, axis=0, out=images)
+        return replace(
+            self,
+            images=images,
+            labels=self.labels[rows],
+            ids=self.ids[rows],
+            patients=self.patients[rows],
+            strata={name: values[rows] for name, values in self.strata.items()},
+            folds=self.folds[rows],
+        )
 
     @property
     def num_bytes(self) -> int:
@@ -88,7 +110,8 @@ def collect(batches: list[dict[str, np.ndarray]], *, where: str) -> Examples:
     if "native_spacing_mm" in batches[0]:
         # The coarsest native axis bounds the detail that any resolution can show.
         strata["native_spacing_mm"] = column("native_spacing_mm").max(axis=1)[order]
-    return Examples(_images(batches, order), labels, ids, patients, strata)
+    folds = column("fold")[order] if "fold" in batches[0] else np.full(len(ids), -1)
+    return Examples(_images(batches, order), labels, ids, patients, strata, folds)
 
 
 def load_split(name: str, data_dir: Path, resolution: float, split: str) -> Examples:
@@ -102,14 +125,14 @@ def load_split(name: str, data_dir: Path, resolution: float, split: str) -> Exam
         name: the dataset's, e.g. "luna16".
         data_dir: where it was built.
         resolution: edge of a voxel in the dataset's unit.
-        split: "train", "validation" or "test".
+        split: "train", "validation", "test" or "all", which is all three.
 
     Raises:
         DatasetError: unknown split; the dataset is not built; a split is empty or has one class.
     """
     import tfds_builders
 
-    if split not in SPLITS:
+    if split not in (*SPLITS, ALL):
         raise DatasetError(f"expected a split out of {', '.join(SPLITS)}, got {split!r}")
     builder = tfds_builders.open_config(name, resolution, data_dir)
     return read_builder(builder, split)
@@ -120,9 +143,9 @@ def read_builder(builder: Any, split: str) -> Examples:
     import tensorflow_datasets as tfds
 
     where = f"split {split!r} of {builder.info.full_name} in {builder.data_dir}"
-    if split not in builder.info.splits:
+    if split not in (*builder.info.splits, ALL):
         raise DatasetError(f"there is no {where}; build the dataset again")
-    wanted = {"image", "label", "id", "patient", "diameter_mm", "native_spacing_mm"}
+    wanted = {"image", "label", "id", "patient", "diameter_mm", "native_spacing_mm", "fold"}
     dataset = builder.as_dataset(
         split=split,
         batch_size=_READ_BATCH_SIZE,
@@ -141,6 +164,7 @@ def read_builder(builder: Any, split: str) -> Examples:
         ids=examples.ids,
         patients=examples.patients,
         strata=examples.strata,
+        folds=examples.folds,
         digest=digest.get(split, "") if isinstance(digest, Mapping) else str(digest),
         source=str(metadata.get("source_digest", "")),
         phantom=bool(metadata.get("phantom", False)),

@@ -5,12 +5,10 @@ larger ones and other seeds draw other patients: what a network of few patients 
 they are is then part of how much seeds vary.
 """
 
-from dataclasses import replace
-
 import numpy as np
 
 from mlp_med.errors import DatasetError
-from mlp_med.pipelines.arrays import Examples, aligned_empty
+from mlp_med.pipelines.arrays import Examples
 from mlp_med.pipelines.order import epoch_permutation
 
 
@@ -47,13 +45,4 @@ def take_fraction(examples: Examples, fraction: float, *, seed: int) -> Examples
             f"a fraction of {fraction:g} of the training set is {num_patients} of {len(sizes)} "
             f"patients with {len(kept)} cases, all of one class; take a larger fraction"
         )
-    images = aligned_empty((len(kept), *examples.images.shape[1:]), examples.images.dtype)
-    np.take(examples.images, kept, axis=0, out=images)
-    return replace(
-        examples,
-        images=images,
-        labels=examples.labels[kept],
-        ids=examples.ids[kept],
-        patients=examples.patients[kept],
-        strata={name: values[kept] for name, values in examples.strata.items()},
-    )
+    return examples.take(kept)

@@ -115,7 +115,7 @@ def analyse(record: StudyRecord, data: StudyData, controls: Controls) -> Analysi
         no_verdict_reason=_why_not_meant_to_decide(record),
     )
     strata, notes = _strata(claim, data)
-    arms = [_arm_row(data, arm) for arm in data.arms]
+    arms = [_arm_row(data, arm) for arm in data.arms if arm in data.predictions]
     fractions = {
         str(arm): float(cells["training_fraction"].iloc[0])
         for arm, cells in data.cells.groupby("arm")

@@ -148,10 +148,11 @@ def draw_forest(rows: pd.DataFrame, *, margin: float, title: str) -> Figure:
 
 
 def draw_curves(curves: pd.DataFrame, arms: Sequence[str], *, title: str) -> Figure:
-    """Validation AUC against examples seen and against seconds: a thin line a seed, a thick mean.
+    """Validation AUC against examples seen and against seconds: a thin line a cell, a thick mean.
 
     Args:
-        curves: arm, seed, examples_seen, validation_auc, seconds_elapsed (NaN if not recorded).
+        curves: arm, seed, fold, examples_seen, validation_auc, seconds_elapsed (NaN where not
+            recorded).
         arms: in the order of their colours.
         title: says what it is of.
     """
@@ -163,8 +164,8 @@ def draw_curves(curves: pd.DataFrame, arms: Sequence[str], *, title: str) -> Fig
             rows = curves[curves["arm"] == arm].sort_values("examples_seen")
             for axis, x in zip(axes, ("examples_seen", "seconds_elapsed"), strict=True):
                 thin: dict[str, Any] = {"color": colour, "alpha": 0.3, "linewidth": 0.7}
-                for _, seed in rows.groupby("seed"):
-                    axis.plot(seed[x], seed["validation_auc"], line, **thin)
+                for _, cell in rows.groupby(["seed", "fold"]):
+                    axis.plot(cell[x], cell["validation_auc"], line, **thin)
                 mean = rows.groupby("examples_seen", as_index=False)[
                     ["examples_seen", "seconds_elapsed", "validation_auc"]
                 ].mean()

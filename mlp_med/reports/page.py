@@ -2,7 +2,6 @@
 
 import shlex
 from collections.abc import Mapping, Sequence
-from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import pandas as pd
@@ -213,16 +212,25 @@ def _provenance(record: StudyRecord) -> list[tuple[str, str]]:
         "source": dataset["source"],
         "source digest": dataset["source_digest"],
         "examples digest": ", ".join(_example_digests(record)),
-        "test cases": f.count(dataset["num_cases"].get("test")),
-        "test patients": _test_patients(dataset),
+        **_tested(record),
         **{name: ", ".join(values[name]) for name in shown if name in values},
     }
     return list(entries.items())
 
 
-def _test_patients(dataset: Mapping[str, Any]) -> str:
+def _tested(record: StudyRecord) -> dict[str, str]:
+    """The cases and patients that the verdict rests on."""
+    dataset = record.plan["dataset"]
+    folds = {cell.params["fold"] for cell in record.cells}
+    splits = ["test"] if len(folds) == 1 else list(dataset["num_cases"])
     patients = dataset["num_patients"]
-    return f.count(patients.get("test")) if patients else "unknown in this source"
+    tested = {
+        "test cases": f.count(sum(dataset["num_cases"][split] for split in splits)),
+        "test patients": f.count(sum(patients[split] for split in splits))
+        if patients
+        else "unknown in this source",
+    }
+    return tested if len(folds) == 1 else {**tested, "folds": f.count(len(folds))}
 
 
 def _example_digests(record: StudyRecord) -> list[str]:

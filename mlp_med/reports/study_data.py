@@ -21,7 +21,7 @@ CELL_METRICS = (
     "peak_memory_above_base_bytes",
     "num_parameters",
 )
-CELL_PARAMS = ("resolution", "grid", "control", "training_fraction", "seed")
+CELL_PARAMS = ("resolution", "grid", "control", "training_fraction", "seed", "fold")
 CURVE_COLUMNS = ("examples_seen", "validation_auc", "seconds_elapsed")
 
 
@@ -32,8 +32,10 @@ class StudyData:
     Attributes:
         cells: one row a cell: run_id, arm, `CELL_PARAMS`, and `CELL_METRICS`, NaN where not
             recorded.
-        predictions: by arm, the predictions of all its seeds, one below the other.
-        curves: one row an evaluation: arm, seed, examples_seen, validation_auc, seconds_elapsed.
+        predictions: by arm, the predictions of all its seeds, one below the other; where the study
+            is cross-validated, of the seeds that have every fold.
+        curves: one row an evaluation: arm, seed, fold, examples_seen, validation_auc,
+            seconds_elapsed.
         arms: of `cells`, native arms first, finest first, the most training data first.
     """
 
@@ -52,12 +54,18 @@ def load_study_data(ledger: Ledger, record: StudyRecord) -> StudyData:
     done = sorted(record.in_state("done"), key=_finest_native_first)
     arms = tuple(dict.fromkeys(cell.arm for cell in done))
     columns = ["run_id", "arm", *CELL_PARAMS, *CELL_METRICS]
+    whole = {arm: _whole_seeds(record, arm) for arm in arms}
     predictions = {
         arm: pd.concat(
-            [load_predictions(ledger, cell.run_id) for cell in done if cell.arm == arm],
+            [
+                load_predictions(ledger, cell.run_id)
+                for cell in done
+                if cell.arm == arm and cell.params["seed"] in seeds
+            ],
             ignore_index=True,
         )
-        for arm in arms
+        for arm, seeds in whole.items()
+        if seeds
     }
     return StudyData(
         cells=pd.DataFrame([_cell_row(cell) for cell in done], columns=columns),
@@ -65,6 +73,13 @@ def load_study_data(ledger: Ledger, record: StudyRecord) -> StudyData:
         curves=_curves(ledger, done),
         arms=arms,
     )
+
+
+def _whole_seeds(record: StudyRecord, arm: str) -> set[int]:
+    """The seeds of an arm all of whose folds are done."""
+    cells = [cell for cell in record.cells if cell.arm == arm]
+    lacking = {cell.params["seed"] for cell in cells if cell.state != "done"}
+    return {int(cell.params["seed"]) for cell in cells} - lacking
 
 
 def _finest_native_first(cell: CellRecord) -> tuple[bool, float, float, float, int]:
@@ -80,10 +95,10 @@ def _cell_row(cell: CellRecord) -> dict[str, Any]:
 
 
 def _curves(ledger: Ledger, cells: list[CellRecord]) -> pd.DataFrame:
-    columns = ["arm", "seed", *CURVE_COLUMNS]
+    columns = ["arm", "seed", "fold", *CURVE_COLUMNS]
     curves = [
         load_curve(ledger, cell.run_id, CURVE_COLUMNS[1:]).assign(
-            arm=cell.arm, seed=cell.params["seed"]
+            arm=cell.arm, seed=cell.params["seed"], fold=cell.params["fold"]
         )
         for cell in cells
     ]

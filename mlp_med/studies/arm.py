@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from mlp_med.pipelines.folds import OWN_SPLITS
 from mlp_med.studies.cell import Cell, Control, ScoredSplit
 
 # Seeds of one purpose are never those of another: 0, 1, 2 … are the study's own.
@@ -45,6 +46,7 @@ class Arm:
         dataset_digest: str,
         precision: Literal["float32", "mixed_bfloat16"],
         seed: int,
+        fold: int = OWN_SPLITS,
         scored_split: ScoredSplit = "test",
     ) -> Cell:
         """The cell of this arm with its `seed`-th seed."""
@@ -61,6 +63,7 @@ class Arm:
             global_batch_size=self.global_batch_size,
             learning_rate=self.learning_rate,
             budget_examples=self.budget_examples,
+            fold=fold,
             training_fraction=self.training_fraction,
             num_evaluations=self.num_evaluations,
             augment=self.augment,

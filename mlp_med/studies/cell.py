@@ -32,6 +32,8 @@ class Cell:
         global_batch_size: examples in one optimiser step, over all replicas.
         learning_rate: peak of the warm-up and cosine schedule.
         budget_examples: training examples seen, repeats included; a multiple of the batch.
+        fold: of the dataset's cross-validation, tested by this cell; -1 for the splits that the
+            dataset was built with.
         training_fraction: of the training set, in whole patients; in (0, 1].
         num_evaluations: how often the validation split is scored on the way.
         augment: whether training crops are flipped, rotated and shifted.
@@ -54,6 +56,7 @@ class Cell:
     global_batch_size: int
     learning_rate: float
     budget_examples: int
+    fold: int
     training_fraction: float
     num_evaluations: int
     augment: bool
@@ -85,8 +88,8 @@ class Cell:
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
     def arm_key(self) -> Self:
-        """The cell without its seed: two cells are of one arm when these are equal."""
-        return replace(self, seed=0)
+        """The cell without seed and fold: two cells are of one arm when these are equal."""
+        return replace(self, seed=0, fold=min(self.fold, 0))
 
     def seed_for(self, purpose: str) -> int:
         """A 31-bit seed for one purpose ("initialisation", "order"), unlike any other's."""

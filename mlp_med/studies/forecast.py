@@ -30,7 +30,9 @@ def forecast(study: Study, ledger: Ledger, *, num_concurrent: int) -> list[str]:
     arms = Counter(study.arm_of(cell) for cell in study.cells)
     lines = [f"{study.name}, size {study.size}, on {info.name}{phantom}: {study.claim.statement}"]
     lines += [f"cells: {len(study.cells)}"]
-    lines += [f"  {arm}: {number} seeds" for arm, number in arms.items()]
+    num_folds = len({cell.fold for cell in study.cells})
+    each = f" in each of {num_folds} folds" if study.cross_validated else ""
+    lines += [f"  {arm}: {number // num_folds} seeds{each}" for arm, number in arms.items()]
     lines += [_time(study, ledger, num_concurrent), _disk(study), _detectable(study)]
     return lines
 
@@ -95,8 +97,7 @@ def _disk(study: Study) -> str:
 
 def _detectable(study: Study) -> str:
     info = study.dataset_info
-    cases, positive = info.num_cases["test"], info.num_positive["test"]
-    patients = info.num_patients["test"] if info.num_patients else None
+    cases, positive, patients = info.num_scored(cross_validated=study.cross_validated)
     seeds = len({cell.seed for cell in study.cells})
     effect = planned_detectable_effect(
         num_patients=patients or cases,

@@ -7,7 +7,8 @@ from typing import Literal, cast
 
 from mlp_med.errors import DatasetError, StudyError
 from mlp_med.evidence.claim import Claim
-from mlp_med.pipelines.arrays import SPLITS, load_split
+from mlp_med.pipelines.arrays import SPLITS, Examples, load_split
+from mlp_med.pipelines.folds import FEWEST_FOLDS, OWN_SPLITS
 from mlp_med.studies.arm import Arm
 from mlp_med.studies.cell import Cell, ScoredSplit
 from mlp_med.studies.pilot import PilotResult
@@ -27,13 +28,22 @@ class OpenedDataset:
     info: DatasetInfo
     digests: Mapping[float, str]
 
-    def cell(self, arm: Arm, seed: int, precision: str, scored_split: ScoredSplit = "test") -> Cell:
+    def cell(
+        self,
+        arm: Arm,
+        seed: int,
+        precision: str,
+        *,
+        fold: int = OWN_SPLITS,
+        scored_split: ScoredSplit = "test",
+    ) -> Cell:
         """The cell of an arm on this dataset."""
         return arm.cell(
             dataset=self.info.name,
             dataset_digest=self.digests[arm.resolution],
             precision=cast(Literal["float32", "mixed_bfloat16"], precision),
             seed=seed,
+            fold=fold,
             scored_split=scored_split,
         )
 
@@ -47,6 +57,7 @@ def plan_study(
     num_seeds: int,
     dataset: OpenedDataset,
     precision: str,
+    cross_validated: bool = False,
     pilot: PilotResult | None = None,
     no_verdict_reason: str | None = None,
 ) -> Study:
@@ -62,6 +73,7 @@ def plan_study(
         num_seeds: seeds an arm.
         dataset: opened at every resolution of the arms.
         precision: of every cell.
+        cross_validated: each seed trains a cell for each fold of the dataset, where it has folds.
         pilot: what chose the arms' learning rates and budget; None where nothing is claimed.
         no_verdict_reason: why this size claims nothing, or None.
 
@@ -73,10 +85,12 @@ def plan_study(
     if pilot is not None:
         arms = pilot.applied_to(arms)
     settings_of = {arm.name: arm.settings_of for arm in arms if arm.settings_of}
+    folds = dataset.info.folds if cross_validated and dataset.info.folds else (OWN_SPLITS,)
     named_cells = [
-        (arm.name, dataset.cell(arm, seed, precision))
+        (arm.name, dataset.cell(arm, seed, precision, fold=fold))
         for arm in sorted(arms, key=lambda arm: arm.grid)
         for seed in range(num_seeds)
+        for fold in folds
     ]
     return Study(
         name=name,
@@ -132,5 +146,18 @@ def open_dataset(
         num_cases={name: len(split) for name, split in splits.items()},
         num_positive={name: int(split.labels.sum()) for name, split in splits.items()},
         num_patients=patients if all(patients.values()) else None,
+        folds=_usable_folds(list(splits.values())),
     )
     return OpenedDataset(info, digests)
+
+
+def _usable_folds(splits: Sequence[Examples]) -> tuple[int, ...]:
+    """The dataset's folds, if there are enough of them and each holds both classes; else none."""
+    held = {
+        pair
+        for split in splits
+        for pair in zip(split.folds.tolist(), split.labels.tolist(), strict=True)
+    }
+    folds = sorted({fold for fold, _ in held} - {OWN_SPLITS})
+    both = all({(fold, 0), (fold, 1)} <= held for fold in folds)
+    return tuple(folds) if both and len(folds) >= FEWEST_FOLDS else ()

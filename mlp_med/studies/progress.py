@@ -15,6 +15,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from mlp_med.pipelines.folds import OWN_SPLITS
 from mlp_med.studies.cell import Cell
 from mlp_med.studies.launcher import Done, Event, Failed
 from mlp_med.studies.launcher import Progress as Seen
@@ -111,7 +112,8 @@ class StudyProgress:
         return f"{self._ended()}/{len(self._cells)} cells{failed}"
 
     def _print_end(self, cell: Cell, event: Done | Failed) -> None:
-        label = f"{self._arm_names[cell.hash]}, seed {cell.seed}"
+        fold = "" if cell.fold == OWN_SPLITS else f", fold {cell.fold}"
+        label = f"{self._arm_names[cell.hash]}, seed {cell.seed}{fold}"
         if isinstance(event, Failed):
             self._num_failed += 1
             reason = event.message.strip().splitlines()[-1]

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from mlp_med.evidence.claim import Claim
+from mlp_med.pipelines.folds import OWN_SPLITS
 from mlp_med.studies.cell import Cell
 
 
@@ -49,6 +50,11 @@ class Study:
         parts = [self.name, self.size, self.claim.digest, self.code_digest, *arms]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
+    @property
+    def cross_validated(self) -> bool:
+        """Whether every case is tested, by the fold that it is in."""
+        return any(cell.fold != OWN_SPLITS for cell in self.cells)
+
     def arm_of(self, cell: Cell) -> str:
         """The name of the cell's arm, e.g. "1.25mm"."""
         return self.arm_names[cell.hash]
@@ -84,6 +90,7 @@ class DatasetInfo:
         num_cases: crops by split.
         num_positive: crops of label 1 by split.
         num_patients: patients by split; None where the source does not tell patients.
+        folds: of a cross-validation, that the dataset comes with; none where empty.
     """
 
     name: str
@@ -95,3 +102,13 @@ class DatasetInfo:
     num_cases: Mapping[str, int]
     num_positive: Mapping[str, int]
     num_patients: Mapping[str, int] | None
+    folds: tuple[int, ...] = ()
+
+    def num_scored(self, *, cross_validated: bool) -> tuple[int, int, int | None]:
+        """Cases, positive cases and patients that a study's verdict rests on; None if unknown."""
+        splits = list(self.num_cases) if cross_validated else ["test"]
+        cases = sum(self.num_cases[split] for split in splits)
+        positive = sum(self.num_positive[split] for split in splits)
+        if self.num_patients is None:
+            return cases, positive, None
+        return cases, positive, sum(self.num_patients[split] for split in splits)

@@ -16,9 +16,10 @@ from mlp_med.ledger.store import open_ledger
 from mlp_med.ledger.write import finish_cell, log_curve
 from mlp_med.models.presets import preset_arguments
 from mlp_med.models.residual import build_model
-from mlp_med.pipelines.arrays import Examples, load_split
+from mlp_med.pipelines.arrays import Examples
 from mlp_med.pipelines.batches import distributed_training_batches, evaluation_batches
 from mlp_med.pipelines.datasets import DatasetDescription, describe
+from mlp_med.pipelines.folds import load_splits
 from mlp_med.pipelines.fractions import take_fraction
 from mlp_med.studies.cell import Cell
 from mlp_med.studies.launcher import Order, Progress
@@ -79,9 +80,8 @@ def train(order: Order, send: SendProgress) -> CellResult:
     configure_threads(cell.intra_op_threads)
     keras.config.set_dtype_policy(cell.precision)
     description = describe(cell.dataset, Path(order.data_dir))
-    training, validation, scored = (
-        load_split(cell.dataset, Path(order.data_dir), cell.resolution, split)
-        for split in ("train", "validation", cell.scored_split)
+    training, validation, scored = load_splits(
+        cell.dataset, Path(order.data_dir), cell.resolution, cell.fold, scored=cell.scored_split
     )
     _require_planned_data(cell, scored)
     if cell.control == "permuted":
@@ -184,6 +184,7 @@ def _predictions(cell: Cell, test: Examples, scores: np.ndarray) -> pd.DataFrame
             "seed": np.int64(cell.seed),
             "label": test.labels,
             "score": scores,
+            "fold": np.int64(cell.fold),
             **test.strata,
         }
     )

@@ -91,6 +91,7 @@ def test_curves_have_a_line_a_seed_and_a_mean():
         {
             "arm": "1.25mm",
             "seed": [0, 0, 1, 1],
+            "fold": -1,
             "examples_seen": [100, 200, 100, 200],
             "validation_auc": [0.6, 0.8, 0.7, 0.9],
             "seconds_elapsed": [1.0, 2.0, 3.0, 4.0],

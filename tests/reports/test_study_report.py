@@ -1,5 +1,6 @@
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -319,6 +320,41 @@ def test_an_arm_of_fewer_patients_has_converged_if_that_of_all_has(by_fraction):
     record.plan["pilot"]["arms"][FINE]["convergence"] = {**rising, "margin": 0.01}
     verdict = analyse(record, load_study_data(ledger, record), CONTROLS).verdict
     assert set(verdict.unconverged_arms) == {FINE, f"{FINE}, 1/2 of the patients"}
+
+
+@pytest.fixture(scope="module")
+def cross_validated(make_study):
+    """The study in four folds."""
+    return make_study(failed=(), running=(), folds=(0, 1, 2, 3))
+
+
+def test_folds_are_joined_and_their_scales_told_apart(cross_validated, make_study, tmp_path):
+    ledger, record = cross_validated
+    data = load_study_data(ledger, record)
+    assert len(data.cells) == 4 * 4 * 3
+    verdict = analyse(record, data, CONTROLS).verdict
+    ledger_of_one, of_one = make_study(failed=(), running=())
+    plain = analyse(of_one, load_study_data(ledger_of_one, of_one), CONTROLS).verdict
+    # All cases are tested once; pairs of two folds no longer count.
+    assert verdict.contrast.num_cases == plain.contrast.num_cases
+    assert verdict.contrast.num_patients == plain.contrast.num_patients
+    assert verdict.contrast.effect == pytest.approx(plain.contrast.effect, abs=0.03)
+    paths = write_report(ledger, record, tmp_path, controls=CONTROLS)
+    assert "<dt>folds</dt><dd>4</dd>" in paths.page.read_text()
+
+
+def test_a_seed_that_lacks_a_fold_is_left_out(make_study):
+    ledger, record = make_study(failed=(), running=(), folds=(0, 1, 2))
+    cells = list(record.cells)
+    place = next(
+        i
+        for i, cell in enumerate(cells)
+        if (cell.arm, cell.params["seed"], cell.params["fold"]) == ("5mm", 1, 2)
+    )
+    cells[place] = replace(cells[place], state="failed")
+    data = load_study_data(ledger, replace(record, cells=cells))
+    assert set(data.predictions["5mm"]["seed"]) == {0, 2}
+    assert set(data.predictions["2.5mm"]["seed"]) == {0, 1, 2}
 
 
 def test_the_page_shows_how_often_such_a_verdict_errs(study, tmp_path):

@@ -19,6 +19,7 @@ def make_cell():
             "global_batch_size": 8,
             "learning_rate": 1e-3,
             "budget_examples": 80,
+            "fold": -1,
             "training_fraction": 1.0,
             "num_evaluations": 2,
             "augment": True,

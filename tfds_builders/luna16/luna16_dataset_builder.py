@@ -45,8 +45,11 @@ class Builder(LocalSourceBuilder):
         **kwargs: of `LocalSourceBuilder`, among them `source`.
     """
 
-    VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES: ClassVar = {"1.0.0": "First release."}
+    VERSION = tfds.core.Version("1.1.0")
+    RELEASE_NOTES: ClassVar = {
+        "1.1.0": "Each example tells its fold.",
+        "1.0.0": "First release.",
+    }
     BUILDER_CONFIGS = resolution_configs(RESOLUTIONS_MM, "mm")
     DEFAULT_BUILDER_CONFIG_NAME = "1.25mm"
     DEFAULT_OPTIONS: ClassVar = {"negatives_per_positive": NEGATIVES_PER_POSITIVE}
@@ -69,6 +72,7 @@ class Builder(LocalSourceBuilder):
                     "centre_mm": tfds.features.Tensor(shape=(3,), dtype=np.float32),
                     "diameter_mm": tfds.features.Scalar(dtype=np.float32),
                     "native_spacing_mm": tfds.features.Tensor(shape=(3,), dtype=np.float32),
+                    "fold": tfds.features.Scalar(dtype=np.int64),
                 }
             ),
             supervised_keys=("image", "label"),
@@ -142,6 +146,7 @@ class Builder(LocalSourceBuilder):
                         "centre_mm": np.array([row.x, row.y, row.z], dtype=np.float32),
                         "diameter_mm": np.float32(row.diameter_mm),
                         "native_spacing_mm": np.array(scan.header.spacing_mm, dtype=np.float32),
+                        "fold": scan.fold,
                     },
                 )
 

@@ -36,6 +36,12 @@ class Scan:
     header_text: bytes
     data_bytes: int
 
+    @property
+    def fold(self) -> int:
+        """Of LUNA16's ten-fold cross-validation, whose folds are its subsets; −1 for Tianchi."""
+        named = re.fullmatch(r"subset(\d)", self.subset)
+        return int(named[1]) if named else -1
+
 
 def find_scans(layout: Layout) -> tuple[dict[str, Scan], list[str]]:
     """All scans by their series id, and what is wrong with those that are left out."""
