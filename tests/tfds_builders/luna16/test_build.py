@@ -68,10 +68,13 @@ def test_every_resolution_has_the_same_examples(
     for other in others:
         assert other.keys() == finest.keys()
         for key, example in other.items():
-            for name in ("label", "patient", "diameter_mm", "split"):
+            for name in ("label", "patient", "diameter_mm", "split", "fold"):
                 assert example[name] == finest[key][name]
             for name in ("centre_mm", "native_spacing_mm"):
                 np.testing.assert_array_equal(example[name], finest[key][name])
+    for example in finest.values():
+        in_fold = source.root.glob(f"subset{example['fold']}/{example['patient'].decode()}.mhd")
+        assert len(list(in_fold)) == 1
     for builder, size in zip(builders, (64, 32, 16, 8), strict=True):
         example = next(iter(examples(builder).values()))
         assert example["image"].shape == (size, size, size, 1)
@@ -356,7 +359,7 @@ def test_a_killed_build_goes_on_where_it_was(
     assert not list(data_dir.rglob("incomplete.*"))
     assert not (data_dir / ".crops").exists()
     assert digests(builders) == digests(undisturbed)
-    metadata = json.loads((data_dir / "luna16/5mm/1.0.0/metadata.json").read_text())
+    metadata = json.loads((data_dir / "luna16/5mm/1.1.0/metadata.json").read_text())
     assert metadata.pop("source") == str(source.root)
     expected = dict(undisturbed[1].info.metadata)
     assert expected.pop("source") != str(source.root)

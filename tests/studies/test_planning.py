@@ -1,0 +1,65 @@
+from dataclasses import replace
+
+import pytest
+
+from experiments.resolution_matters import SIZES, arms, claim
+from mlp_med.pipelines.folds import OWN_SPLITS
+from mlp_med.studies.planning import OpenedDataset, plan_study
+from mlp_med.studies.study import DatasetInfo
+
+SIZE = SIZES["luna16"]["full"]
+COUNTS = {"train": 700, "validation": 100, "test": 200}
+INFO = DatasetInfo(
+    name="luna16",
+    data_dir="/data",
+    source="/luna16",
+    source_digest="5" * 64,
+    phantom=True,
+    unit="mm",
+    num_cases=COUNTS,
+    num_positive={split: number // 4 for split, number in COUNTS.items()},
+    num_patients={split: number // 10 for split, number in COUNTS.items()},
+    folds=tuple(range(10)),
+)
+
+
+def plan(info=INFO, num_seeds=5, cross_validated=SIZE.cross_validated):
+    return plan_study(
+        name="resolution_matters",
+        size="full",
+        claim=claim(SIZE, "mm", phantom=True),
+        arms=arms(SIZE, "mm", phantom=True),
+        num_seeds=num_seeds,
+        dataset=OpenedDataset(info, dict.fromkeys(SIZE.resolutions, "abc")),
+        precision="float32",
+        cross_validated=cross_validated,
+    )
+
+
+def test_the_full_size_tests_every_fold_of_every_seed_in_every_arm():
+    study = plan()
+    names = [arm.name for arm in arms(SIZE, "mm", phantom=True)]
+    found = {(study.arm_of(cell), cell.seed, cell.fold) for cell in study.cells}
+    assert found == {(a, s, f) for a in names for s in range(5) for f in range(10)}
+    assert len(study.cells) == len(found)
+    assert study.cross_validated
+    assert study.dataset_info.num_scored(cross_validated=True) == (1000, 250, 100)
+
+
+@pytest.mark.parametrize(
+    "study", [plan(replace(INFO, folds=())), plan(cross_validated=False)], ids=["none", "unasked"]
+)
+def test_without_folds_the_datasets_own_splits_serve(study):
+    assert {cell.fold for cell in study.cells} == {OWN_SPLITS}
+    assert not study.cross_validated
+    assert study.dataset_info.num_scored(cross_validated=False) == (200, 50, 20)
+
+
+def test_seeds_can_be_added_to_a_cross_validated_study():
+    assert plan(num_seeds=6).hash == plan().hash
+    assert plan(cross_validated=False).hash != plan().hash
+
+
+def test_unknown_patients_stay_unknown():
+    unknown = replace(INFO, num_patients=None)
+    assert unknown.num_scored(cross_validated=True) == (1000, 250, None)
