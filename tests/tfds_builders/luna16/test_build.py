@@ -343,6 +343,7 @@ def test_a_killed_build_goes_on_where_it_was(
             pass
         assert line == b"now\n"
         killed.send_signal(signal.SIGKILL)
+        killed.stdout.read()  # its workers hold the pipe too: what they were at is finished
         killed.wait()
     name = {5.0: "5mm", 2.5: "2.5mm"}
     with pytest.raises(DatasetError, match="not built"):
