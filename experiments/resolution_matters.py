@@ -21,7 +21,8 @@ Patients.  Whole patients are in one split. The test split is read once.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from mlp_med.evidence.claim import AS_USED, COMPUTE, Claim
 from mlp_med.studies.arm import Arm, arm_name, own_controls
@@ -49,6 +50,7 @@ class Size:
         augment: whether training crops are flipped, turned and shifted.
         pilot: what the pilot tries; None where nothing is claimed.
         no_verdict_reason: why this size claims nothing, or None.
+        on_phantom: what is otherwise on drawn scans, by name.
     """
 
     resolutions: tuple[float, ...]
@@ -65,6 +67,11 @@ class Size:
     intra_op_threads: int = 1
     pilot: PilotDesign | None = None
     no_verdict_reason: str | None = None
+    on_phantom: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+    def on(self, *, phantom: bool) -> "Size":
+        """This size on drawn or on real scans."""
+        return replace(self, **self.on_phantom, on_phantom={}) if phantom else self
 
 
 SIZES: Mapping[str, Mapping[str, Size]] = {
@@ -89,15 +96,23 @@ SIZES: Mapping[str, Mapping[str, Size]] = {
             budget_examples=32_000,
             num_evaluations=8,
             num_seeds=5,
-            # Made for the phantom: at a margin of 0.01 the smallest effect that 20 test patients
-            # and 5 seeds detect was 0.03, so such a margin would promise more than they hold.
-            margin_auc=0.02,
-            # With augmentation every doubling of the budget still brings the upsampled arm 0.01 to
-            # 0.02, beyond 20 minutes; without it, it soon has what 2,800 crops can teach it.
-            augment=False,
             pilot=PilotDesign(
-                learning_rates=(1.3e-3, 3.9e-3, 1.17e-2), num_seeds=5, most_budget_examples=32_000
+                learning_rates=(1.3e-3, 3.9e-3, 1.17e-2), num_seeds=5, most_budget_examples=512_000
             ),
+            on_phantom={
+                # At a margin of 0.01 the smallest effect that 20 test patients and 5 seeds detect
+                # was 0.03, so such a margin would promise more than they hold.
+                "margin_auc": 0.02,
+                # With augmentation every doubling of the budget still brings the upsampled arm
+                # 0.01 to 0.02, beyond 20 minutes; without it, it soon has what 2,800 crops can
+                # teach it.
+                "augment": False,
+                "pilot": PilotDesign(
+                    learning_rates=(1.3e-3, 3.9e-3, 1.17e-2),
+                    num_seeds=5,
+                    most_budget_examples=32_000,
+                ),
+            },
         ),
         "full": Size(
             resolutions=(0.625, 1.25, 2.5, 5.0),

@@ -1,6 +1,5 @@
 """`mlp-med controls`: run the phantom's two controls and keep their record."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -25,10 +24,13 @@ def controls(
 ) -> None:
     """Run the negative and the positive control on drawn scans and write their record."""
     from experiments.controls import RECORD, VARIANTS, digests
+    from mlp_med.cli import records
     from mlp_med.evidence.controls import write_record
     from mlp_med.ledger.store import open_ledger
     from mlp_med.studies.provenance import code_digest, environment, git_commit
 
+    path = record or RECORD
+    records.check_place(path)
     ledger = open_ledger(tracking_uri)
     outcomes = []
     try:
@@ -42,8 +44,7 @@ def controls(
         raise typer.Exit(130) from None
     details = {"commit": git_commit(), "machine": environment()}
     content = write_record(outcomes, digests(code_digest()), details)
-    path = record or RECORD
-    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+    records.keep(path, content)
     console.print(str(path), markup=False)
     if not all(outcome.passed for outcome in outcomes):
         raise typer.Exit(1)

@@ -1,7 +1,6 @@
 """`mlp-med study`: list, plan, run and follow studies."""
 
 import functools
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -135,10 +134,12 @@ def study_pilot(
     ] = None,
 ) -> None:
     """Choose each arm's learning rate and the budget on validation data; `run` does it too."""
-    from mlp_med.cli import workflow
+    from mlp_med.cli import records, workflow
     from mlp_med.errors import StudyError
     from mlp_med.ledger.store import open_ledger
 
+    if record is not None:
+        records.check_place(record)
     ledger = open_ledger(tracking_uri)
     options = table_options(dataset, field_mm, spacing_mm, resolution)
     prepared = workflow.prepare(name, dataset, size, source, data_dir, options)
@@ -155,9 +156,7 @@ def study_pilot(
             markup=False,
         )
     if record is not None:
-        kept = workflow.with_command(pilot, "make pilot")
-        record.parent.mkdir(parents=True, exist_ok=True)
-        record.write_text(json.dumps(kept.to_dict(), indent=2) + "\n")
+        records.keep(record, workflow.with_command(pilot, "make pilot").to_dict())
         console.print(str(record), markup=False)
 
 

@@ -71,6 +71,7 @@ def prepare(
     if source is not None and dataset != "table":
         build_dataset(dataset, source, data_dir, sorted(set(size.resolutions)))
     opened = open_dataset(dataset, size.resolutions, data_dir, source)
+    size = size.on(phantom=opened.info.phantom)
     described = {"unit": opened.info.unit, "phantom": opened.info.phantom}
     return Prepared(
         name=name,
