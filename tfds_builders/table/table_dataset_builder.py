@@ -1,21 +1,16 @@
 """Images that a csv file names as crops at several resolutions."""
 
-import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-import pandas as pd
 import tensorflow_datasets as tfds
 
-from mlp_med.errors import DatasetError, SourceError
-from mlp_med.imaging import formats
+from mlp_med.errors import DatasetError
 from mlp_med.imaging.crop import crop_size
 from mlp_med.imaging.formats import read_image
-from tfds_builders.crop_files import open_crops, remove_others, rendering_code_digest
-from tfds_builders.hashing import digest_of
+from tfds_builders.crop_files import open_crops
 from tfds_builders.local_source_builder import (
     LocalSourceBuilder,
     ResolutionConfig,
@@ -26,25 +21,14 @@ from tfds_builders.local_source_builder import (
 from tfds_builders.preview import PreviewCase
 from tfds_builders.processes import map_unordered
 from tfds_builders.scratch import require_free_space
-from tfds_builders.table import crops
-from tfds_builders.table.crops import ImageCrops, RenderJob, crop_bytes, render, render_images
+from tfds_builders.table.crops import render, render_images
 from tfds_builders.table.design import Design
+from tfds_builders.table.portions import Portion, find_portions, missing_jobs
 from tfds_builders.table.rows import CLASSES, SPLITS
 from tfds_builders.table.survey import Survey, digest_only, survey_source
+from tfds_builders.table.window import choose_window
 
-BYTES_A_FILE = 32_000_000  # of crops at the finest resolution, held in memory by a worker
-WINDOW_EXAMPLES = 64
-WINDOW_PERCENTILES = (0.5, 99.5)
 JOBS_WORTH_A_WORKER = 2
-
-
-@dataclass(frozen=True, eq=False)
-class Portion:
-    """Examples of one split that share a crop file at each resolution: `file_name`."""
-
-    split: str
-    examples: pd.DataFrame
-    file_name: str
 
 
 class Builder(LocalSourceBuilder):
@@ -172,8 +156,9 @@ class Builder(LocalSourceBuilder):
         window = self._intensity_window()
         for builder in builders:
             builder._survey, builder._window = survey, window
-        portions = _portions(survey, self.options.get("fill"))
-        jobs = _missing_jobs(survey, portions, builders, self.options.get("fill"))
+        portions = find_portions(survey, self.options.get("fill"))
+        folders = {b.builder_config.resolution: b.crop_folder() for b in builders}
+        jobs = missing_jobs(survey, portions, folders, self.options.get("fill"))
         sizes = [survey.bytes_at(builder.builder_config.resolution) for builder in builders]
         # Crops, the datasets, and TFDS's own scratch for the largest of them.
         require_free_space(Path(self.data_dir_root), 2 * sum(sizes) + max(sizes))
@@ -212,7 +197,7 @@ class Builder(LocalSourceBuilder):
 
     def _split_generators(self, dl_manager: Any) -> dict[str, Iterator]:
         del dl_manager  # nothing is downloaded
-        portions = _portions(self.survey(), self.options.get("fill"))
+        portions = find_portions(self.survey(), self.options.get("fill"))
         return {
             split: self._generate_examples([part for part in portions if part.split == split])
             for split in SPLITS
@@ -280,52 +265,6 @@ def preview(
     return cases
 
 
-def choose_window(survey: Survey, stated: Sequence[float] | None) -> tuple[float, float]:
-    """The native values that become 0 and 1.
-
-    Stated; 0 and 255 for 8-bit images; else the 0.5th and 99.5th percentile over some training
-    crops (those whose ids come first by hash) at the finest resolution.
-
-    Raises:
-        SourceError: the stated ones are no interval, or the crops hold one value only.
-    """
-    design = survey.require_sound()
-    if stated is not None:
-        low, high = (float(value) for value in stated)
-        if not (math.isfinite(low) and math.isfinite(high) and low < high):
-            raise SourceError(
-                f"expected an intensity window of low < high, found {low:g}, {high:g}"
-            )
-        return low, high
-    if design.dtype == formats.BYTE:
-        return 0.0, 255.0
-    training = survey.examples[survey.examples["split"] == "train"]
-    order = np.argsort([digest_of([name]) for name in training["id"]])[:WINDOW_EXAMPLES]
-    values = []
-    for path, rows in training.iloc[order].groupby("path"):
-        image = read_image(survey.headers[str(path)])
-        values += [
-            crop.ravel()
-            for crop in render(
-                image,
-                survey.centres_mm(rows),
-                design.field_mm,
-                design.resolutions[0],
-                design.dtype,
-                None,
-            )
-        ]
-    low, high = (
-        float(f"{p:.4g}") for p in np.percentile(np.concatenate(values), WINDOW_PERCENTILES)
-    )
-    if low >= high:
-        raise SourceError(
-            f"{survey.source}: the training crops hold hardly any value but {low:g}; are their "
-            "centres where they should be? If so, state intensity_window"
-        )
-    return low, high
-
-
 def _description(survey: Survey, design: Design, window: tuple[float, float]) -> dict[str, Any]:
     """The arguments of `mlp_med.pipelines.datasets.DatasetDescription`, fit for JSON."""
     return {
@@ -371,49 +310,3 @@ def _as_config(config: ResolutionConfig | str | None) -> ResolutionConfig:
         raise DatasetError(
             f'expected a resolution, as in tfds.load("table/1.25mm"), found {config!r}'
         ) from None
-
-
-def _portions(survey: Survey, fill: float | None) -> list[Portion]:
-    """Whole images of one split in portions; another code, file or choice, another file name."""
-    design = survey.require_sound()
-    code_digest = rendering_code_digest(crops.__file__)
-    finest = design.resolutions[0]
-    one = crop_bytes(
-        design.field_mm, finest, design.spatial_dims, design.num_channels, design.dtype
-    )
-    most = max(1, BYTES_A_FILE // one)
-    portions = []
-    for split, examples in survey.examples.groupby("split"):
-        numbers = examples.groupby("path", sort=False)["id"].transform("size")
-        heads = ~examples["path"].duplicated()
-        before = (numbers * heads).cumsum() - numbers  # crops of the images before this one
-        for _, some in examples.groupby(before // most):
-            parts = [code_digest, survey.digest, f"{vars(design)} {fill}", *some["id"]]
-            for path in some["path"].unique():
-                files = formats.image_files(Path(path))
-                parts += [f"{file.stat().st_size} {file.stat().st_mtime_ns}" for file in files]
-            portions.append(Portion(str(split), some, f"{digest_of(parts)}.npy"))
-    return portions
-
-
-def _missing_jobs(
-    survey: Survey, portions: list[Portion], builders: Sequence[Builder], fill: float | None
-) -> list[RenderJob]:
-    """One job a portion that lacks a crop file; files under any other name are stale and go."""
-    design = survey.require_sound()
-    jobs = []
-    for portion in portions:
-        targets = [
-            (b.builder_config.resolution, b.crop_folder() / portion.file_name) for b in builders
-        ]
-        missing = tuple((spacing, path) for spacing, path in targets if not path.is_file())
-        if missing:
-            images = tuple(
-                ImageCrops(survey.headers[str(path)], survey.centres_mm(rows))
-                for path, rows in portion.examples.groupby("path", sort=False)
-            )
-            jobs.append(RenderJob(images, design.field_mm, design.dtype, fill, missing))
-    for builder in builders:
-        folder = builder.crop_folder()
-        remove_others(folder, [folder / portion.file_name for portion in portions])
-    return jobs
