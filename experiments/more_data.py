@@ -28,7 +28,7 @@ from mlp_med.studies.arm import Arm, arm_name, own_controls
 
 NAME = "more_data"
 QUESTION = "Would more training data do instead of finer resolution?"
-PILOT_OF = resolution_matters.NAME  # whose recorded pilot holds here too
+PILOT_OF = resolution_matters.NAME  # whose pilot holds here too: recorded, or in the ledger
 FRACTIONS = (0.125, 0.25, 0.5, 1.0)
 HALF = 0.5
 

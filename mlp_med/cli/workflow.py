@@ -71,7 +71,13 @@ def prepare(
     if source is not None and dataset != "table":
         build_dataset(dataset, source, data_dir, sorted(set(size.resolutions)))
     opened = open_dataset(dataset, size.resolutions, data_dir, source)
-    size = size.on(phantom=opened.info.phantom)
+    return _prepared(name, size_name, size.on(phantom=opened.info.phantom), opened)
+
+
+def _prepared(name: str, size_name: str, size: Any, opened: "OpenedDataset") -> Prepared:
+    from experiments import find_study
+
+    experiment = find_study(name)
     described = {"unit": opened.info.unit, "phantom": opened.info.phantom}
     return Prepared(
         name=name,
@@ -100,11 +106,11 @@ def precision() -> str:
 
 def recorded_pilot(prepared: Prepared) -> "PilotResult | None":
     """The committed pilot of just these crops, if there is one: the small phantom's."""
-    from experiments import PILOTS, find_study
+    from experiments import PILOTS
     from mlp_med.studies.pilot import PilotResult
 
-    piloted = getattr(find_study(prepared.name), "PILOT_OF", prepared.name)
-    path = PILOTS / f"{piloted}-{prepared.dataset.info.name}-{prepared.size_name}.json"
+    piloted, dataset = _pilot_of(prepared.name), prepared.dataset.info.name
+    path = PILOTS / f"{piloted}-{dataset}-{prepared.size_name}.json"
     if not path.exists():
         return None
     found = PilotResult.from_dict(json.loads(path.read_text()))
@@ -115,20 +121,30 @@ def recorded_pilot(prepared: Prepared) -> "PilotResult | None":
 
 
 def run_pilot_cells(prepared: Prepared, run: "Callable[[Study], StudyRecord]") -> "PilotResult":
-    """Runs the pilot, or what is missing of it."""
+    """Runs the pilot, or what is missing of it: the study's own, or the one that it takes over."""
     from mlp_med.studies.pilot_cells import pilot_study
 
-    console.print(f"pilot: a learning rate for each arm, then twice the budget ({prepared.name})")
+    piloted = _prepared(
+        _pilot_of(prepared.name), prepared.size_name, prepared.size, prepared.dataset
+    )
+    console.print(f"pilot: a learning rate for each arm, then twice the budget ({piloted.name})")
     return pilot_study(
-        name=prepared.name,
-        size=prepared.size_name,
-        claim=prepared.claim,
-        arms=prepared.arms,
-        design=prepared.size.pilot,
+        name=piloted.name,
+        size=piloted.size_name,
+        claim=piloted.claim,
+        arms=piloted.arms,
+        design=piloted.size.pilot,
         dataset=prepared.dataset,
         precision=prepared.precision,
         run=run,
     )
+
+
+def _pilot_of(name: str) -> str:
+    """The study whose pilot holds for the study `name`: its own, unless it says otherwise."""
+    from experiments import find_study
+
+    return getattr(find_study(name), "PILOT_OF", name)
 
 
 def plan(prepared: Prepared, pilot: "PilotResult | None", num_seeds: int | None) -> "Study":
