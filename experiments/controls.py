@@ -4,24 +4,30 @@ Negative.  The answer lies in structure of 15 mm or more, which every resolution
            (coarsest, upsampled) must come out equivalent.
 Positive.  The answer lies in structure of about 2.5 mm, which 1.25 mm voxels show and 5 mm voxels
            do not: the claim must come out supported.
-Both run through the very code of `resolution_matters`. Their record holds for that code alone;
-without a record that has passed there is no verdict.
+Both run through the very code of `resolution_matters`. Their record holds for that code alone:
+all that datasets share and, for studies of CT, the builder that cut their crops. Without a record
+that has passed there is no verdict.
 
     make controls       runs both and writes experiments/controls.json
 """
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from experiments.resolution_matters import Size
 from mlp_med.errors import EvidenceError
 from mlp_med.evidence.controls import Controls, read_record
-from mlp_med.studies.provenance import evidence_digest
+from mlp_med.studies.provenance import code_digest, common_code_digest, evidence_digest
 
 RECORD = Path(__file__).with_name("controls.json")
 # Name of the control → variant of the phantom.
 VARIANTS = {"negative": "coarse_answer", "positive": "fine_answer"}
 NUM_SCANS = 100
+DATASET = "luna16"  # whose builder cuts the crops
+TRAINING, EVIDENCE = "training code", "evidence code"
+TRAINING_AND_BUILDER = f"training code or of the builder {DATASET}"
 SIZE = Size(
     resolutions=(1.25, 5.0),
     primary=(1.25, 5.0),
@@ -34,24 +40,37 @@ SIZE = Size(
 )
 
 
-def recorded_controls(code_digest: str) -> Controls:
+def recorded_controls(plan: Mapping[str, Any]) -> Controls:
     """What the committed record says of the code that trained a study.
 
     Args:
-        code_digest: of that code, as the study's plan keeps it.
+        plan: of the study, as the ledger keeps it.
 
     Raises:
         EvidenceError: the record cannot be read.
     """
     try:
         record = json.loads(RECORD.read_text()) if RECORD.exists() else None
-        return read_record(record, digests(code_digest))
+        return read_record(record, _digests_of(plan))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise EvidenceError(
             f"{RECORD} is no record of the controls ({error!r}); run: make controls"
         ) from error
 
 
-def digests(code_digest: str) -> dict[str, str]:
-    """The digests that a record must have to hold for this code."""
-    return {"training code": code_digest, "evidence code": evidence_digest()}
+def digests_now() -> dict[str, str]:
+    """What a record made now holds for."""
+    return {
+        TRAINING: common_code_digest(),
+        TRAINING_AND_BUILDER: code_digest(DATASET),
+        EVIDENCE: evidence_digest(),
+    }
+
+
+def _digests_of(plan: Mapping[str, Any]) -> dict[str, str]:
+    """What a record must hold for, to hold for a study."""
+    if plan["dataset"]["name"] == DATASET:
+        trained_by = {TRAINING_AND_BUILDER: str(plan["code_digest"])}
+    else:
+        trained_by = {TRAINING: str(plan.get("common_code_digest"))}
+    return {**trained_by, EVIDENCE: evidence_digest()}

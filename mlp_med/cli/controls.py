@@ -23,11 +23,11 @@ def controls(
     ] = None,
 ) -> None:
     """Run the negative and the positive control on drawn scans and write their record."""
-    from experiments.controls import RECORD, VARIANTS, digests
+    from experiments.controls import RECORD, VARIANTS, digests_now
     from mlp_med.cli import records
     from mlp_med.evidence.controls import write_record
     from mlp_med.ledger.store import open_ledger
-    from mlp_med.studies.provenance import code_digest, environment, git_commit
+    from mlp_med.studies.provenance import environment, git_commit
 
     path = record or RECORD
     records.check_place(path)
@@ -43,7 +43,7 @@ def controls(
         console.print("stopped; the same command goes on from the cells that are done")
         raise typer.Exit(130) from None
     details = {"commit": git_commit(), "machine": environment()}
-    content = write_record(outcomes, digests(code_digest()), details)
+    content = write_record(outcomes, digests_now(), details)
     records.keep(path, content)
     console.print(str(path), markup=False)
     if not all(outcome.passed for outcome in outcomes):

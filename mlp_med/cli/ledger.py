@@ -27,7 +27,7 @@ def report(
     find_study(name)
     ledger = open_ledger(tracking_uri)
     record = read_study(ledger, name=name, dataset=dataset, size=size)
-    controls = recorded_controls(str(record.plan["code_digest"]))
+    controls = recorded_controls(record.plan)
     calibration = read_record(CALIBRATION)
     written = write_report(ledger, record, out, controls=controls, calibration=calibration)
     console.print(written.sentence, markup=False)

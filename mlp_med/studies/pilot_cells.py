@@ -11,7 +11,7 @@ from mlp_med.studies.arm import FIRST_PILOT_SEED, Arm
 from mlp_med.studies.cell import Cell
 from mlp_med.studies.pilot import PilotDesign, PilotResult, Trial, run_pilot
 from mlp_med.studies.planning import OpenedDataset
-from mlp_med.studies.provenance import code_digest
+from mlp_med.studies.provenance import code_digest, common_code_digest
 from mlp_med.studies.study import Study
 
 RunStudy = Callable[[Study], StudyRecord]
@@ -57,7 +57,7 @@ def pilot_study(
     origin = {
         "pilot_run": last[0].run_id,
         "source_digest": dataset.info.source_digest,
-        "code_digest": code_digest(),
+        "code_digest": code_digest(dataset.info.name),
     }
     return replace(result, origin=origin)
 
@@ -91,7 +91,8 @@ def _study(
         cells=tuple(cells[trial] for trial in ordered),
         arm_names={cells[trial].hash: _arm_name(trial) for trial in ordered},
         dataset_info=dataset.info,
-        code_digest=code_digest(),
+        code_digest=code_digest(dataset.info.name),
+        common_code_digest=common_code_digest(),
         no_verdict_reason="a pilot chooses learning rates and the budget; it claims nothing",
         identity=(base,),
     )

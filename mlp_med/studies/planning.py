@@ -12,7 +12,7 @@ from mlp_med.pipelines.folds import FEWEST_FOLDS, OWN_SPLITS
 from mlp_med.studies.arm import Arm
 from mlp_med.studies.cell import Cell, ScoredSplit
 from mlp_med.studies.pilot import PilotResult
-from mlp_med.studies.provenance import code_digest
+from mlp_med.studies.provenance import code_digest, common_code_digest
 from mlp_med.studies.study import DatasetInfo, Study
 
 
@@ -99,7 +99,8 @@ def plan_study(
         cells=tuple(cell for _, cell in named_cells),
         arm_names={cell.hash: arm for arm, cell in named_cells},
         dataset_info=dataset.info,
-        code_digest=code_digest(),
+        code_digest=code_digest(dataset.info.name),
+        common_code_digest=common_code_digest(),
         no_verdict_reason=no_verdict_reason,
         pilot={**pilot.to_dict(), "settings_of": settings_of} if pilot else None,
     )

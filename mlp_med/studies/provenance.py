@@ -27,15 +27,30 @@ VERSIONS = ("tensorflow", "tensorflow-cpu", "keras", "numpy", "SimpleITK", "tens
 
 
 @functools.cache
-def code_digest() -> str:
-    """16 hexadecimal digits over the sources that decide a prediction."""
+def code_digest(dataset: str) -> str:
+    """16 hexadecimal digits over the sources that decide a prediction on this dataset."""
+    folder = _builders() / dataset
+    own = [path for path in folder.rglob("*.py") if not path.stem.endswith("_test")]
+    return _digest([*_common_sources(), *own])
+
+
+@functools.cache
+def common_code_digest() -> str:
+    """16 hexadecimal digits over those of them that every dataset shares."""
+    return _digest(_common_sources())
+
+
+def _common_sources() -> list[Path]:
     package = Path(mlp_med.__file__).parent
-    builders = package.parent / "tfds_builders"
     sources = [path for room in ROOMS_THAT_MATTER for path in (package / room).rglob("*.py")]
-    sources += [path for path in builders.rglob("*.py") if not path.stem.endswith("_test")]
+    sources += _builders().glob("*.py")
     sources += [package / "__init__.py", package / "cores.py"]
     sources += [package / "studies" / "worker.py", package / "studies" / "cell.py"]
-    return _digest(sources)
+    return sources
+
+
+def _builders() -> Path:
+    return Path(mlp_med.__file__).parent.parent / "tfds_builders"
 
 
 @functools.cache

@@ -190,7 +190,8 @@ def _changes(record: CellRecord, cell: Cell, data_dir: Path) -> dict[str, tuple[
     digest = str(builder.info.metadata["examples_digest"])
     if set(builder.info.splits) != {"train", "validation", "test"}:
         raise DatasetError(f"{builder.info.full_name} in {data_dir} lacks a split; build it again")
-    now = {**environment(), "commit": git_commit(), "code_digest": code_digest()}
+    code = code_digest(cell.dataset)
+    now = {**environment(), "commit": git_commit(), "code_digest": code}
     then = {name: record.tags.get(name, "not recorded") for name in now}
     now["data digest"], then["data digest"] = digest, cell.dataset_digest
     return {name: (then[name], now[name]) for name in now if then[name] != now[name]}

@@ -23,6 +23,7 @@ class Study:
         arm_names: the name of each cell's arm by the cell's hash.
         dataset_info: where the crops are and what they were made of.
         code_digest: digest of the code that decides the numbers; another code, another study.
+        common_code_digest: of the part of it that every dataset shares, for which controls hold.
         no_verdict_reason: why this size claims no verdict, or None.
         pilot: what the pilot found that chose learning rates and budget (`PilotResult.to_dict`),
             and "settings_of": which arm's settings an arm took over.
@@ -37,6 +38,7 @@ class Study:
     arm_names: Mapping[str, str]
     dataset_info: "DatasetInfo"
     code_digest: str
+    common_code_digest: str
     no_verdict_reason: str | None = None
     pilot: Mapping[str, Any] | None = None
     identity: tuple[str, ...] = ()
@@ -67,6 +69,7 @@ class Study:
             "claim": asdict(self.claim),
             "dataset": asdict(self.dataset_info),
             "code_digest": self.code_digest,
+            "common_code_digest": self.common_code_digest,
             "no_verdict_reason": self.no_verdict_reason,
             "pilot": dict(self.pilot) if self.pilot is not None else None,
             "cells": [
