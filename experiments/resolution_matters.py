@@ -148,10 +148,11 @@ SIZES: Mapping[str, Mapping[str, Size]] = {
             model="residual_small_centre",
             global_batch_size=32,
             learning_rate=3e-3,
-            budget_examples=24_000,
+            # Below it the upsampled arm gains 0.02 to 0.03 of AUC with each doubling.
+            budget_examples=96_000,
             num_evaluations=10,
             num_seeds=5,
-            pilot=PilotDesign(most_budget_examples=96_000),
+            pilot=PilotDesign(num_seeds=5, most_budget_examples=192_000),
         ),
         "full": Size(
             resolutions=(0.97, 1.94, 3.88, 7.76),

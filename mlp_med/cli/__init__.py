@@ -10,6 +10,7 @@ from rich.console import Console
 from mlp_med.cli import (  # noqa: F401  # they register their verbs
     controls,
     data,
+    froc,
     ledger,
     phantom,
     rerun,
