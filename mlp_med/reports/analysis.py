@@ -11,6 +11,7 @@ from mlp_med.evidence.claim import Claim
 from mlp_med.evidence.contrast import Contrast, compare_arms, estimate_arm
 from mlp_med.evidence.controls import ControlOutcome, Controls, judge_a_a, judge_permuted
 from mlp_med.evidence.convergence import Convergence
+from mlp_med.evidence.interaction import Interaction, interaction
 from mlp_med.evidence.table import (
     ArmRow,
     StratumEffect,
@@ -37,6 +38,7 @@ class Analysis:
         contrasts: by name, "information" (the primary one) first.
         arms: one row an arm that has a done cell, native arms first, finest first.
         strata: effects of the primary contrast, by what the strata are of.
+        interactions: the effect in the first stratum minus that in the last, where it can be told.
         slope_per_octave: change of the AUC for each doubling of the voxel over the native arms.
         training_fraction: of the training set, by arm.
         notes: what could not be computed, and why.
@@ -47,6 +49,7 @@ class Analysis:
     contrasts: Mapping[str, Contrast]
     arms: Sequence[ArmRow]
     strata: Mapping[str, Sequence[StratumEffect]]
+    interactions: Sequence[Interaction]
     slope_per_octave: float | None
     training_fraction: Mapping[str, float]
     notes: Sequence[str] = field(default_factory=list)
@@ -114,7 +117,7 @@ def analyse(record: StudyRecord, data: StudyData, controls: Controls) -> Analysi
         incomplete_arms=tuple(incomplete),
         no_verdict_reason=_why_not_meant_to_decide(record),
     )
-    strata, notes = _strata(claim, data)
+    strata, interactions, notes = _strata(claim, data)
     arms = [_arm_row(data, arm) for arm in data.arms if arm in data.predictions]
     fractions = {
         str(arm): float(cells["training_fraction"].iloc[0])
@@ -131,6 +134,7 @@ def analyse(record: StudyRecord, data: StudyData, controls: Controls) -> Analysi
         contrasts=contrasts,
         arms=arms,
         strata=strata,
+        interactions=interactions,
         slope_per_octave=slope_per_octave(native) if native else None,
         training_fraction=fractions,
         notes=notes,
@@ -214,10 +218,13 @@ def _own_controls(claim: Claim, data: StudyData) -> list[ControlOutcome]:
     return outcomes
 
 
-def _strata(claim: Claim, data: StudyData) -> tuple[dict[str, Sequence[StratumEffect]], list[str]]:
+def _strata(
+    claim: Claim, data: StudyData
+) -> tuple[dict[str, Sequence[StratumEffect]], list[Interaction], list[str]]:
+    """The primary effect by stratum, the tests for interaction, and what could not be computed."""
     a, b = (data.predictions.get(arm, pd.DataFrame()) for arm in claim.primary)
     strata: dict[str, Sequence[StratumEffect]] = {}
-    notes = []
+    interactions, notes = [], []
     for column, positives_only in STRATA.items():
         if column not in a or column not in b:
             continue
@@ -227,4 +234,9 @@ def _strata(claim: Claim, data: StudyData) -> tuple[dict[str, Sequence[StratumEf
             )
         except EvidenceError as error:
             notes.append(f"No effect by {column}: {error}")
-    return strata, notes
+            continue
+        found = interaction(
+            a, b, strata[column], positives_only=positives_only, seed=BOOTSTRAP_SEED
+        )
+        interactions += [] if found is None else [found]
+    return strata, interactions, notes

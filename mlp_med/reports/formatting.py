@@ -34,6 +34,11 @@ def degrees_of_freedom(value: float | None) -> str:
     return NOT_KNOWN if _unknown(value) else f"{value:.1f}"
 
 
+def p_value(value: float) -> str:
+    """Three decimals; below a thousandth, only that."""
+    return "<0.001" if value < 0.001 else f"{value:.3f}"
+
+
 def value_range(low: float, high: float, *, ends: bool) -> str:
     """A range of values; its high end belongs to it only where `ends`."""
     return f"{low:.3g} to {'' if ends else '<'}{high:.3g}"

@@ -10,6 +10,7 @@ from mlp_med.evidence.calibration import CalibrationRecord, exceeding
 from mlp_med.evidence.claim import AS_USED, COMPUTE, Claim
 from mlp_med.evidence.contrast import Contrast
 from mlp_med.evidence.convergence import Convergence
+from mlp_med.evidence.interaction import Interaction
 from mlp_med.evidence.table import StratumEffect
 from mlp_med.ledger.read import CellRecord, StudyRecord
 from mlp_med.reports import formatting as f
@@ -71,6 +72,7 @@ def render_page(
         ],
         "cross_check": _cross_check(analysis.contrasts),
         "strata": _stratum_rows(analysis.strata),
+        "interactions": [_interaction_row(found) for found in analysis.interactions],
         "unconverged": verdict.unconverged_arms,
         "convergence": [_convergence_row(arm, found) for arm, found in verdict.convergence.items()],
         "calibration": _calibration_words(calibration) if calibration else "",
@@ -123,6 +125,15 @@ def _stratum_rows(strata: Mapping[str, Sequence[StratumEffect]]) -> list[list[st
         ]
         for column, effects in strata.items()
         for effect in effects
+    ]
+
+
+def _interaction_row(found: Interaction) -> list[str]:
+    return [
+        STRATUM_NAMES.get(found.column, found.column),
+        f.difference(found.difference),
+        f.interval(found.ci_low, found.ci_high, signed=True),
+        f.p_value(found.p_value),
     ]
 
 
