@@ -29,6 +29,10 @@ class Failure:
     message: str
 
 
+# Fields that cells once did not have, with what those cells did: older ledgers stay readable.
+LATER_PARAMS: Mapping[str, Any] = {"training_fraction": 1.0, "fold": -1}
+
+
 @dataclass(frozen=True)
 class CellRecord:
     """One cell as the ledger knows it.
@@ -208,7 +212,7 @@ def _not_started(cell: Mapping[str, Any], study_run_id: str) -> CellRecord:
         hash=cell["hash"],
         arm=cell["arm"],
         state="planned",
-        params=cell["params"],
+        params={**LATER_PARAMS, **cell["params"]},
         metrics={},
         tags={},
     )
@@ -225,7 +229,7 @@ def _cell_record(run: "Run") -> CellRecord:
         hash=tags[names.CELL_HASH],
         arm=tags[names.ARM],
         state=tags[names.STATE],
-        params=json.loads(tags[names.CELL_PARAMS]),
+        params={**LATER_PARAMS, **json.loads(tags[names.CELL_PARAMS])},
         metrics=dict(run.data.metrics),
         tags=_own_tags(run),
         failure=failure,

@@ -17,6 +17,8 @@ def cell_params(resolution=1.25, seed=0):
         "learning_rate": 1e-3,
         "budget_examples": 640,
         "seed": seed,
+        "fold": 3,
+        "training_fraction": 0.5,
     }
 
 

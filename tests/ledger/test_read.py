@@ -52,6 +52,16 @@ def test_params_come_back_with_their_types(ledger, study):
     }
 
 
+def test_a_ledger_from_before_folds_and_fractions_is_read(ledger, study):
+    older = {
+        name: value
+        for name, value in cell_params().items()
+        if name not in ("fold", "training_fraction")
+    }
+    run_id = write.start_cell(ledger, study, older, "1.25-0", "1.25mm", {}, DATASET)
+    assert read_cell(ledger, run_id).params == {**older, "fold": -1, "training_fraction": 1.0}
+
+
 @pytest.mark.parametrize("last", ["failed", "running", "done"])
 def test_a_cell_that_ran_twice_counts_once(ledger, study, last):
     first = start(ledger, study)
