@@ -95,7 +95,7 @@ def _interval(low: float, high: float) -> str:
 
 
 def _num_found(matched: "MatchedMarks") -> int:
-    return sum(math.isfinite(score) for score in matched.detections.lesion_scores)
+    return int((matched.detections.lesion_scores > -math.inf).sum())
 
 
 def _remarks(matched: "MatchedMarks") -> list[str]:

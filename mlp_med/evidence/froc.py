@@ -14,7 +14,6 @@ import numpy as np
 from mlp_med.errors import EvidenceError
 
 LUNA16_RATES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
-CAMELYON16_RATES = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 CONFIDENCE = 0.95
 SAMPLES_AT_ONCE = 100  # resamples whose curves are in memory together
 

@@ -1,5 +1,6 @@
 """Reads LUNA16's tables: a submission's marks, annotations, excluded findings, the scans."""
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -50,11 +51,9 @@ def read_series(path: Path) -> list[str]:
 
 
 def _read_table(path: Path, columns: list[str]) -> pd.DataFrame:
-    _read_text(path)  # so that what cannot be opened is told apart from what is no table
+    text = io.StringIO(_read_text(path))
     try:
-        table = pd.read_csv(
-            path, dtype=str, keep_default_na=False, encoding="utf-8-sig", skipinitialspace=True
-        )
+        table = pd.read_csv(text, dtype=str, keep_default_na=False, skipinitialspace=True)
     except ValueError as error:  # pandas' parser errors are ValueErrors
         reason = str(error).strip().splitlines()[0]
         raise EvidenceError(f"{path} is no csv table: {reason}") from error

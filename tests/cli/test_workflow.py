@@ -4,23 +4,12 @@ from experiments import STUDIES
 from experiments.resolution_matters import SIZES
 from mlp_med.cli import workflow
 from mlp_med.studies.planning import OpenedDataset
-from mlp_med.studies.study import DatasetInfo, Study
+from mlp_med.studies.study import Study
+from tests.studies.synthetic import dataset_info
 
 SIZE = SIZES["metastasis_patches"]["small"]
-COUNTS = {"train": 700, "validation": 100, "test": 200}
 OPENED = OpenedDataset(
-    DatasetInfo(
-        name="metastasis_patches",
-        data_dir="/data",
-        source="/patches",
-        source_digest="5" * 64,
-        phantom=False,
-        unit="um",
-        num_cases=COUNTS,
-        num_positive={split: number // 4 for split, number in COUNTS.items()},
-        num_patients={},
-        folds=(),
-    ),
+    dataset_info("metastasis_patches", phantom=False, unit="um", num_patients=None),
     dict.fromkeys(SIZE.resolutions, "abc"),
 )
 

@@ -5,22 +5,10 @@ import pytest
 from experiments.resolution_matters import SIZES, arms, claim
 from mlp_med.pipelines.folds import OWN_SPLITS
 from mlp_med.studies.planning import OpenedDataset, plan_study
-from mlp_med.studies.study import DatasetInfo
+from tests.studies.synthetic import dataset_info
 
 SIZE = SIZES["luna16"]["full"]
-COUNTS = {"train": 700, "validation": 100, "test": 200}
-INFO = DatasetInfo(
-    name="luna16",
-    data_dir="/data",
-    source="/luna16",
-    source_digest="5" * 64,
-    phantom=True,
-    unit="mm",
-    num_cases=COUNTS,
-    num_positive={split: number // 4 for split, number in COUNTS.items()},
-    num_patients={split: number // 10 for split, number in COUNTS.items()},
-    folds=tuple(range(10)),
-)
+INFO = dataset_info(folds=tuple(range(10)))
 
 
 def plan(info=INFO, num_seeds=5, cross_validated=SIZE.cross_validated):
