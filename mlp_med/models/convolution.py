@@ -42,20 +42,23 @@ def _filter_gradient(
     """Gradient [depth taps, height taps, width taps, in, out] of a stride-1 convolution."""
     depth_taps = kernel_shape[0]
     depth = tf.shape(inputs)[1]
-    by_tap = []
+    by_tap: list[tf.Tensor] = []
     for tap in range(depth_taps):
         # This tap takes output plane d from input plane d + offset; beyond the grid it saw zeros.
         offset = tap - (depth_taps - 1) // 2
         ahead, behind = max(offset, 0), max(-offset, 0)
-        by_tap.append(
-            tf.raw_ops.Conv2DBackpropFilter(
-                input=_planes(inputs, ahead, depth - behind),
-                filter_sizes=kernel_shape[1:],
-                out_backprop=_planes(upstream, behind, depth - ahead),
-                strides=[1] * 4,
-                padding="SAME",
+        # Planes of the inputs could be copied as soon as there are inputs, and would then lie in
+        # memory for the whole step: so not before the gradient is here and the last tap is done.
+        with tf.control_dependencies(by_tap[-1:] or [upstream]):
+            by_tap.append(
+                tf.raw_ops.Conv2DBackpropFilter(
+                    input=_planes(inputs, ahead, depth - behind),
+                    filter_sizes=kernel_shape[1:],
+                    out_backprop=_planes(upstream, behind, depth - ahead),
+                    strides=[1] * 4,
+                    padding="SAME",
+                )
             )
-        )
     return tf.stack(by_tap)
 
 

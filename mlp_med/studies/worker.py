@@ -37,6 +37,7 @@ PRELOAD = [
     "tensorflow_datasets",
     "tfds_builders",
 ]
+# At most, and no more than twice the global batch: scoring must not need more memory than training.
 EVALUATION_BATCH_SIZE = 64
 SendProgress = Callable[[Progress], None]
 
@@ -108,7 +109,7 @@ def train(order: Order, send: SendProgress) -> CellResult:
         return score(
             evaluation_batches(
                 examples,
-                min(EVALUATION_BATCH_SIZE, len(examples)),
+                min(EVALUATION_BATCH_SIZE, 2 * cell.global_batch_size, len(examples)),
                 resolution=cell.resolution,
                 grid=cell.grid,
                 description=description,

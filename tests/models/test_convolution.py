@@ -45,6 +45,45 @@ def test_gradients_are_the_same_where_the_grid_is_not_known_beforehand():
     np.testing.assert_allclose(unknown(inputs), gradient(inputs), rtol=1e-5, atol=1e-5)
 
 
+def test_no_plane_of_the_inputs_is_copied_before_their_gradient_is_wanted():
+    """A copy that depends on the inputs alone is made in the forward pass and kept for a step."""
+    layer = Convolution3D(2, 3, padding="same")
+    layer.build((None, None, None, None, 1))
+    kernel = layer.kernel.value
+
+    @tf.function(autograph=False)
+    def gradient(inputs):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(tf.square(layer(inputs)))
+        return tape.gradient(loss, kernel)
+
+    graph = gradient.get_concrete_function(tf.TensorSpec((2, 4, 4, 4, 1))).graph
+    (placeholder,) = [
+        op for op in graph.get_operations() if op.type == "Placeholder" and op.name == "inputs"
+    ]
+    copies = [
+        op
+        for op in graph.get_operations()
+        if op.type == "StridedSlice" and op.inputs[0].op is placeholder
+    ]
+    before = [[op.type for op in _ancestors(copy)] for copy in copies]
+    # Of the three depth taps each waits for the gradient, which comes after the convolution, and
+    # for the taps before it, so that only one tap's planes lie in memory.
+    assert all("Conv3D" in kinds for kinds in before)
+    assert [kinds.count("Conv2DBackpropFilter") for kinds in before] == [0, 1, 2]
+
+
+def _ancestors(op):
+    found, waiting = set(), [op]
+    while waiting:
+        op = waiting.pop()
+        for parent in (*(tensor.op for tensor in op.inputs), *op.control_inputs):
+            if parent not in found:
+                found.add(parent)
+                waiting.append(parent)
+    return found
+
+
 def test_space_to_depth_in_2d_is_tensorflow_s():
     inputs = tf.random.stateless_normal((2, 6, 9, 3), seed=(1, 2))
     ours = SpaceToDepth(block=3)(inputs)
