@@ -85,7 +85,10 @@ class _Layers:
     def __init__(self, spatial_dims: int, norm: Norm, seed: int):
         self._convolution = {2: keras.layers.Conv2D, 3: Convolution3D}[spatial_dims]
         self._pooling = {2: keras.layers.MaxPooling2D, 3: keras.layers.MaxPooling3D}[spatial_dims]
-        self._axes = tuple(range(1, spatial_dims + 1))
+        self._average = {
+            2: keras.layers.GlobalAveragePooling2D,
+            3: keras.layers.GlobalAveragePooling3D,
+        }[spatial_dims]
         self._norm = norm
         self._seeds = np.random.default_rng(seed)
 
@@ -138,7 +141,7 @@ class _Layers:
     def average(self, x: keras.KerasTensor, pooling: Pooling) -> keras.KerasTensor:
         if pooling == "centre":
             return AverageOverCentre(name="average_over_centre")(x)
-        return keras.ops.mean(x, axis=self._axes)
+        return self._average(name="average")(x)
 
 
 def _check(
