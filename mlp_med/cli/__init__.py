@@ -13,6 +13,8 @@ from mlp_med.cli import (  # noqa: F401  # they register their verbs
     froc,
     ledger,
     phantom,
+    plan,
+    platforms,
     rerun,
     study,
     verdict,
