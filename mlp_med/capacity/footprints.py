@@ -19,6 +19,7 @@ from mlp_med.models.normalization import (
 )
 from mlp_med.models.pooling import AverageOverCentre
 
+NORMS = (FusedBatchNormalization, GroupNormalization)
 FLOAT32_BYTES = 4
 BYTES_PER_VALUE = {"float32": 4, "bfloat16": 2, "float16": 2, "int16": 2, "uint8": 1}
 

@@ -6,11 +6,11 @@ allocated. A tensor that two layers keep is one tensor.
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import keras
 
-from mlp_med.capacity.footprints import Footprint, Tensor, footprint
+from mlp_med.capacity.footprints import NORMS, Footprint, Tensor, footprint
 
 
 @dataclass(frozen=True)
@@ -95,9 +95,14 @@ def forward_peak(calls: list[LayerCall]) -> int:
     return max(walk.forward(), default=0)
 
 
-def training_peak(calls: list[LayerCall]) -> Peak:
-    """Most bytes alive in a training step."""
-    walk = _Walk(calls, training=True)
+def training_peak(calls: list[LayerCall], *, recompute_norms: bool = False) -> Peak:
+    """Most bytes alive in a training step.
+
+    Args:
+        calls: of the network at the workload's shapes.
+        recompute_norms: as if every normalisation made its output again for the backward pass.
+    """
+    walk = _Walk(calls, training=True, recompute_norms=recompute_norms)
     highest = max(walk.forward(), default=0)
     kept = walk.alive_bytes()
     highest = max(highest, *walk.backward())
@@ -108,11 +113,17 @@ def training_peak(calls: list[LayerCall]) -> Peak:
 class _Walk:
     calls: list[LayerCall]
     training: bool
+    recompute_norms: bool = False
     alive: dict[int, int] = field(default_factory=dict)  # bytes by tensor
     private_bytes: int = 0
 
     def __post_init__(self) -> None:
         self.footprints = [call.footprint for call in self.calls]
+        if self.recompute_norms:
+            self.footprints = [
+                replace(needs, recomputes_output=True) if isinstance(call.layer, NORMS) else needs
+                for call, needs in zip(self.calls, self.footprints, strict=True)
+            ]
         self.sizes = {call.output_id: call.output.num_bytes for call in self.calls}
         self.made_by = {call.output_id: index for index, call in enumerate(self.calls)}
         first = self.calls[0]

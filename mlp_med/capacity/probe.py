@@ -6,12 +6,13 @@ prints one line of JSON. The steps are those of a cell: the same pipeline, the s
 crops are noise.
 """
 
+import importlib
 import json
 import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
 
@@ -49,13 +50,31 @@ class Probe:
         return cls(**values)
 
 
-def probe(workload: Workload, *, threads: int = 1, num_steps: int = NUM_STEPS) -> Probe:
+def probe(
+    workload: Workload,
+    *,
+    threads: int = 1,
+    num_steps: int = NUM_STEPS,
+    preload: Sequence[str] = (),
+) -> Probe:
     """Trains a fresh network on noise for a few steps, in a process of its own.
+
+    Args:
+        workload: what is trained.
+        threads: of one operation.
+        num_steps: optimiser steps.
+        preload: modules that the process imports first, `mlp_med.studies.worker.PRELOAD` for the
+            process of a cell.
 
     Raises:
         CapacityError: the process died, of memory or otherwise.
     """
-    order = {"workload": workload.to_dict(), "threads": threads, "num_steps": num_steps}
+    order = {
+        "workload": workload.to_dict(),
+        "threads": threads,
+        "num_steps": num_steps,
+        "preload": list(preload),
+    }
     with tempfile.TemporaryDirectory() as directory:
         finished = subprocess.run(
             [sys.executable, "-m", "mlp_med.capacity.probe", json.dumps(order)],
@@ -168,6 +187,8 @@ def _noise(workload: Workload):  # type: ignore[no-untyped-def]  # its type woul
 
 if __name__ == "__main__":
     order = json.loads(sys.argv[1])
+    for module in order["preload"]:
+        importlib.import_module(module)
     found = run(
         Workload.from_dict(order["workload"]),
         threads=order["threads"],

@@ -145,15 +145,16 @@ def _workload(
 
 
 def _probed(workload: "Workload", place: "Place") -> tuple["Place", str]:
-    """Two small probes: one is the process with the constant line, both together a check."""
+    """The place with its constant line and its process as measured, and a line that says so."""
     import dataclasses
 
     from mlp_med.capacity.amounts import show_bytes
     from mlp_med.capacity.memory import calibrated_running_bytes
     from mlp_med.capacity.probe import probe, small_workload
+    from mlp_med.studies.worker import PRELOAD
 
     small = small_workload(workload)
-    found = probe(small)
+    found = probe(small, preload=PRELOAD)
     running = calibrated_running_bytes(small, found.above_base_bytes)
     base = found.base_bytes - found.crops_bytes
     note = (
