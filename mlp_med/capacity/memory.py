@@ -124,9 +124,10 @@ def calibrated_running_bytes(workload: Workload, above_base_bytes: int) -> int:
     return max(0, above_base_bytes - plan.above_base)
 
 
-def activation_peak(workload: Workload) -> Peak:
+@functools.lru_cache(maxsize=4096)
+def activation_peak(workload: Workload, *, recompute_norms: bool = False) -> Peak:
     """What the activations and their gradients take, by liveness over the network's layers."""
-    return training_peak(calls_of(workload))
+    return training_peak(calls_of(workload), recompute_norms=recompute_norms)
 
 
 def calls_of(workload: Workload) -> list[LayerCall]:

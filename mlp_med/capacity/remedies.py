@@ -6,6 +6,7 @@ makes fit is infeasible.
 """
 
 import dataclasses
+import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -16,8 +17,7 @@ from mlp_med.capacity.arithmetic import (
     training_costs,
 )
 from mlp_med.capacity.budget import Place
-from mlp_med.capacity.liveness import training_peak
-from mlp_med.capacity.memory import ALLOCATOR_SLACK, MemoryPlan, calls_of
+from mlp_med.capacity.memory import ALLOCATOR_SLACK, MemoryPlan, activation_peak
 from mlp_med.capacity.platforms import Platform
 from mlp_med.capacity.roofline import estimate
 from mlp_med.capacity.workload import Workload
@@ -98,11 +98,10 @@ def _outcome(
     recomputes: bool = False,
     num_devices: int = 1,
 ) -> Outcome:
-    costs = training_costs(workload)
     plan = place.plan(workload)
     if recomputes:
-        costs = [*costs, *recomputation_costs(workload)]
         plan = _with_recomputation(plan, workload)
+    costs = _costs(workload, recomputes=recomputes)
     seconds, energy = _time(costs, workload, _platform(place), num_devices)
     return Outcome(
         remedy=remedy,
@@ -113,6 +112,12 @@ def _outcome(
         seconds=seconds,
         energy_joules=energy,
     )
+
+
+@functools.lru_cache(maxsize=4096)
+def _costs(workload: Workload, *, recomputes: bool) -> tuple[LayerCost, ...]:
+    again = recomputation_costs(workload) if recomputes else []
+    return (*training_costs(workload), *again)
 
 
 def _time(
@@ -126,7 +131,7 @@ def _time(
 
 
 def _with_recomputation(plan: MemoryPlan, workload: Workload) -> MemoryPlan:
-    peak = training_peak(calls_of(workload), recompute_norms=True)
+    peak = activation_peak(workload, recompute_norms=True)
     return dataclasses.replace(
         plan,
         activations=peak.kept_bytes,

@@ -35,7 +35,7 @@ def platforms(
         raise CapacityError("--out keeps what --measure found; give both")
     found = read_catalogue(catalogue)
     if measure:
-        here = _measured(out)
+        here = measured_platform(out)
         found[here.name] = here
     console.print(_table(found))
     for platform in found.values():
@@ -45,7 +45,8 @@ def platforms(
             console.print(f"  {figure}: {source}", markup=False)
 
 
-def _measured(out: Path | None) -> "Platform":
+def measured_platform(out: Path | None) -> "Platform":
+    """This machine, measured; kept in `out` if there is one."""
     from mlp_med.capacity.this_machine import as_platform, as_toml, measure_speeds, memory_bytes
     from mlp_med.cores import available_cores
     from mlp_med.errors import CapacityError
