@@ -12,10 +12,10 @@ import argparse
 import json
 import statistics
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -34,61 +34,81 @@ from mlp_med.studies.worker import PRELOAD
 
 TOLERANCE = 0.10
 PRECISIONS = {"f": "float32", "b": "mixed_bfloat16"}
-# model, edge, axes, batch, precision, norm, micro-batches a step
-Row = tuple[str, int, int, int, str, str, int]
-CALIBRATION: list[Row] = [
-    ("residual", 16, 3, 4, "f", "batch", 1),
-    ("residual", 64, 3, 8, "f", "batch", 1),
-    ("residual", 64, 3, 16, "f", "batch", 1),
-    ("residual", 64, 3, 16, "b", "batch", 1),
-    ("residual", 256, 2, 16, "f", "batch", 1),
-    ("residual", 256, 2, 32, "b", "batch", 1),
-    ("residual_small", 64, 3, 8, "f", "batch", 1),
+
+
+class Row(NamedTuple):
+    """A cell in short: edge of the grid, axes, examples in a micro-batch, micro-batches a step."""
+
+    edge: int
+    axes: int
+    batch: int
+    precision: str
+    norm: str = "batch"
+    micro_batches: int = 1
+    recompute: bool = False
+    model: str = "residual"
+
+
+CALIBRATION = [
+    Row(16, 3, 4, "f"),
+    *(Row(64, 3, batch, "f") for batch in (8, 16, 32)),
+    *(Row(64, 3, batch, "b") for batch in (16, 32)),
+    Row(64, 3, 16, "f", recompute=True),
+    Row(64, 3, 32, "b", recompute=True),
+    Row(256, 2, 16, "f"),
+    Row(256, 2, 32, "b"),
+    Row(64, 3, 8, "f", model="residual_small"),
 ]
-CHECKED: list[Row] = [
-    *(("residual", 32, 3, batch, "f", "batch", 1) for batch in (32, 128)),
-    *(("residual", 64, 3, batch, "f", "batch", 1) for batch in (4, 12, 24)),
-    *(("residual", 96, 3, batch, "f", "batch", 1) for batch in (2, 6)),
-    ("residual", 128, 3, 1, "f", "batch", 1),
-    ("residual", 32, 3, 64, "b", "batch", 1),
-    *(("residual", 64, 3, batch, "b", "batch", 1) for batch in (4, 12, 24, 48)),
-    ("residual", 96, 3, 6, "b", "batch", 1),
-    ("residual", 128, 3, 3, "b", "batch", 1),
-    ("residual", 64, 3, 8, "f", "group", 1),
-    ("residual", 32, 3, 64, "f", "group", 1),
-    ("residual", 64, 3, 12, "b", "group", 1),
-    ("residual", 64, 3, 12, "f", "none", 1),
-    ("residual", 64, 3, 8, "f", "batch", 2),
-    *(("residual_small", 64, 3, batch, "f", "batch", 1) for batch in (16, 32)),
-    ("residual_small", 64, 3, 32, "b", "batch", 1),
-    *(("residual", 256, 2, batch, "f", "batch", 1) for batch in (12, 24)),
-    ("residual", 512, 2, 6, "f", "batch", 1),
-    ("residual", 1024, 2, 2, "f", "batch", 1),
-    ("residual", 256, 2, 24, "b", "batch", 1),
-    ("residual", 512, 2, 12, "b", "batch", 1),
-    ("residual", 1024, 2, 3, "b", "batch", 1),
-    ("residual", 256, 2, 24, "f", "group", 1),
-    ("residual", 512, 2, 6, "b", "group", 1),
+CHECKED = [
+    *(Row(64, 3, batch, "f") for batch in (4, 12, 24)),
+    *(Row(64, 3, batch, "b") for batch in (4, 12, 24, 48)),
+    *(Row(64, 3, batch, "f", recompute=True) for batch in (12, 24)),
+    *(Row(64, 3, batch, "b", recompute=True) for batch in (24, 64)),
+    *(Row(256, 2, batch, "f") for batch in (12, 24)),
+    *(Row(256, 2, batch, "b") for batch in (24, 64)),
+    Row(512, 2, 6, "f", recompute=True),
+    *(Row(96, 3, batch, "f") for batch in (2, 6)),
+    Row(96, 3, 6, "b"),
+    Row(96, 3, 6, "f", recompute=True),
+    *(Row(64, 3, batch, "f", model="residual_small") for batch in (16, 32)),
+    Row(64, 3, 32, "b", model="residual_small"),
+    *(Row(32, 3, batch, "f") for batch in (32, 128)),
+    Row(32, 3, 64, "b"),
+    Row(128, 3, 1, "f"),
+    Row(128, 3, 3, "b"),
+    Row(128, 3, 3, "b", recompute=True),
+    Row(512, 2, 6, "f"),
+    Row(512, 2, 12, "b"),
+    Row(64, 3, 8, "f", micro_batches=2),
+    Row(64, 3, 12, "f", "none"),
+    Row(64, 3, 8, "f", "group"),
+    Row(64, 3, 12, "b", "group"),
+    Row(256, 2, 24, "f", "group"),
 ]
 
 
 def workload_of(row: Row) -> Workload:
     """The workload of a row: crops of HU in 3D, RGB patches in 2D."""
-    model, edge, axes, batch, precision, norm, micro_batches = row
     return Workload(
-        model=model,
-        voxels=(edge,) * axes,
-        num_channels=1 if axes == 3 else 3,
-        batch_size=batch,
-        precision=PRECISIONS[precision],  # type: ignore[arg-type]
-        norm=norm,  # type: ignore[arg-type]
-        accumulation_steps=micro_batches,
-        native_bytes=2 if axes == 3 else 1,
+        model=row.model,
+        voxels=(row.edge,) * row.axes,
+        num_channels=1 if row.axes == 3 else 3,
+        batch_size=row.batch,
+        precision=PRECISIONS[row.precision],  # type: ignore[arg-type]
+        norm=row.norm,  # type: ignore[arg-type]
+        accumulation_steps=row.micro_batches,
+        recompute=row.recompute,
+        native_bytes=2 if row.axes == 3 else 1,
     )
 
 
-def measure(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """Predicts and measures each row, and prints it; one that dies is kept with its reason."""
+def measure(
+    rows: Sequence[Row], keep: Callable[[list[dict[str, Any]]], None]
+) -> list[dict[str, Any]]:
+    """Predicts and measures each row, prints it and hands all so far to `keep`.
+
+    A process that dies is a result with its reason.
+    """
     cells = []
     for row in rows:
         workload = workload_of(row)
@@ -103,16 +123,17 @@ def measure(rows: Sequence[Row]) -> list[dict[str, Any]]:
             found = probe(workload, preload=PRELOAD)
         except CapacityError as error:
             cell["failed"] = str(error)
-            print(f"{_name(workload):58} died: {error}", flush=True)
+            print(f"{_name(workload):62} died: {error}", flush=True)
         else:
             cell |= {**asdict(found), **_errors(plan.above_base, plan.peak, found)}
             print(
-                f"{_name(workload):58} above base {plan.above_base / 1e6:7.0f} predicted "
+                f"{_name(workload):62} above base {plan.above_base / 1e6:7.0f} predicted "
                 f"{found.above_base_bytes / 1e6:7.0f} measured MB {cell['error_above_base']:+6.1%}"
                 f"   whole {cell['error_whole']:+6.1%}",
                 flush=True,
             )
         cells.append(cell)
+        keep(cells)
     return cells
 
 
@@ -129,7 +150,7 @@ def _name(workload: Workload) -> str:
     micro = f"·{workload.accumulation_steps}" if workload.accumulation_steps > 1 else ""
     return (
         f"{workload.model} {workload.grid}×{workload.batch_size}{micro} {workload.precision} "
-        f"{workload.norm}"
+        f"{workload.norm}{', recomputing' if workload.recompute else ''}"
     )
 
 
@@ -146,7 +167,11 @@ def fit_constants(cells: Sequence[dict[str, Any]]) -> dict[str, float]:
         targets.append(rest / above)
     (running, slack), *_ = np.linalg.lstsq(np.array(rows), np.array(targets), rcond=None)
     base = statistics.median(cell["base_bytes"] - cell["crops_bytes"] for cell in cells)
-    return {"running_bytes": running, "allocator_slack": slack, "process_base_bytes": base}
+    return {
+        "running_bytes": float(running),
+        "allocator_slack": float(slack),
+        "process_base_bytes": float(base),
+    }
 
 
 def draw(cells: Sequence[dict[str, Any]], path: Path) -> None:
@@ -216,23 +241,26 @@ def main() -> None:
     parser.add_argument("--figure", type=Path, help="where to draw them")
     arguments = parser.parse_args()
     rows = (CALIBRATION if arguments.calibrate else CHECKED)[: arguments.only]
-    cells = measure(rows)
-    context = {
+    context: dict[str, Any] = {
         "processor": processor(),
         "python": sys.version.split()[0],
         "running_bytes": RUNNING_BYTES,
         "allocator_slack": float(ALLOCATOR_SLACK),
         "process_base_bytes": PROCESS_BASE_BYTES,
     }
+
+    def keep(cells: list[dict[str, Any]]) -> None:
+        if arguments.out is not None:
+            arguments.out.write_text(json.dumps({**context, "cells": cells}, indent=1) + "\n")
+        if arguments.figure is not None:
+            draw(cells, arguments.figure)
+
+    cells = measure(rows, keep)
     print(summary(cells))
     if arguments.calibrate:
-        fitted = fit_constants([cell for cell in cells if "failed" not in cell])
-        print(f"fitted: {fitted}")
-        context["fitted"] = fitted
-    if arguments.out is not None:
-        arguments.out.write_text(json.dumps({**context, "cells": cells}, indent=1) + "\n")
-    if arguments.figure is not None:
-        draw(cells, arguments.figure)
+        context["fitted"] = fit_constants([cell for cell in cells if "failed" not in cell])
+        print(f"fitted: {context['fitted']}")
+        keep(cells)
 
 
 if __name__ == "__main__":

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import keras
 
 from mlp_med.capacity.footprints import FLOAT32_BYTES, NORMS
-from mlp_med.capacity.liveness import LayerCall
 from mlp_med.capacity.memory import calls_of
+from mlp_med.capacity.network import LayerCall
 from mlp_med.capacity.workload import Workload
 
 # Of a normalisation with its ReLU, for each value; the backward pass does about twice as much.
@@ -52,29 +52,13 @@ def training_costs(workload: Workload) -> list[LayerCost]:
     """Of one optimiser step: its micro-batches, forward and backward, without the update."""
     calls, steps = calls_of(workload), workload.accumulation_steps
     without = _without_gradient(calls)
-    return [
-        LayerCost(
-            call.layer.name,
-            steps * (_forward_operations(call) + _backward_operations(call, without)),
-            steps * (_forward_bytes(call, moments=True) + _backward_bytes(call, without)),
-        )
-        for call in calls
-    ]
-
-
-def recomputation_costs(workload: Workload) -> list[LayerCost]:
-    """What an optimiser step costs more where every norm's output is made again when needed."""
-    steps = workload.accumulation_steps
-    return [
-        LayerCost(
-            f"{call.layer.name} again",
-            steps * _forward_operations(call),
-            # The moments are kept, so that the input passes once.
-            steps * _forward_bytes(call, moments=False),
-        )
-        for call in calls_of(workload)
-        if isinstance(call.layer, NORMS)
-    ]
+    costs = []
+    for call in calls:
+        runs = 2 if call.recomputed_in else 1  # forward again in the backward pass
+        operations = runs * _forward_operations(call) + _backward_operations(call, without)
+        num_bytes = runs * _forward_bytes(call, moments=True) + _backward_bytes(call, without)
+        costs.append(LayerCost(call.layer.name, steps * operations, steps * num_bytes))
+    return costs
 
 
 def input_bytes(workload: Workload) -> int:
@@ -95,11 +79,11 @@ def _forward_operations(call: LayerCall) -> int:
     return sum(tensor.num_values for tensor in call.inputs)
 
 
-def _backward_operations(call: LayerCall, without: set[int]) -> int:
+def _backward_operations(call: LayerCall, without: set[str]) -> int:
     """By weights and by inputs; no gradient is taken with respect to the data."""
     forward = _forward_operations(call)
     by_weights = forward if call.layer.trainable_weights else 0
-    by_inputs = 0 if set(call.input_ids) <= without else forward
+    by_inputs = 0 if set(call.input_names) <= without else forward
     return by_weights + by_inputs
 
 
@@ -108,7 +92,7 @@ def _forward_bytes(call: LayerCall, *, moments: bool) -> int:
     return passes * _bytes_in(call) + call.output.num_bytes + _weight_bytes(call)
 
 
-def _backward_bytes(call: LayerCall, without: set[int]) -> int:
+def _backward_bytes(call: LayerCall, without: set[str]) -> int:
     needs = call.footprint
     if needs.passes_gradient:
         return 0
@@ -116,7 +100,7 @@ def _backward_bytes(call: LayerCall, without: set[int]) -> int:
     read = passes * call.output.num_bytes  # the upstream gradient has the output's shape
     read += passes * _bytes_in(call) if needs.keeps_inputs else 0
     read += call.output.num_bytes if needs.keeps_output else 0
-    written = 0 if set(call.input_ids) <= without else _bytes_in(call)
+    written = 0 if set(call.input_names) <= without else _bytes_in(call)
     return read + written + 2 * _weight_bytes(call)
 
 
@@ -128,10 +112,10 @@ def _weight_bytes(call: LayerCall) -> int:
     return sum(FLOAT32_BYTES * math.prod(weight.shape) for weight in call.layer.weights)
 
 
-def _without_gradient(calls: list[LayerCall]) -> set[int]:
+def _without_gradient(calls: list[LayerCall]) -> set[str]:
     """Tensors that no weight lies before: the data, and what is merely folded out of it."""
-    found = {calls[0].input_ids[0]}
+    found = {calls[0].input_names[0]}
     for call in calls:
-        if set(call.input_ids) <= found and not call.layer.trainable_weights:
-            found.add(call.output_id)
+        if set(call.input_names) <= found and not call.layer.trainable_weights:
+            found.add(call.output_name)
     return found

@@ -15,9 +15,10 @@ from mlp_med.models.convolution import Convolution3D, SpaceToDepth
 from mlp_med.models.normalization import (
     FusedBatchNormalization,
     GroupNormalization,
-    Rectifier,
+    NoNormalization,
 )
 from mlp_med.models.pooling import AverageOverCentre
+from mlp_med.processor import processor_flags
 
 NORMS = (FusedBatchNormalization, GroupNormalization)
 FLOAT32_BYTES = 4
@@ -53,8 +54,6 @@ class Footprint:
         forward_bytes: held for as long as the forward pass of this layer takes, beside its output.
         backward_bytes: held for as long as its backward pass takes, beside the gradients.
         passes_gradient: the gradient of every input is that of the output, the same memory.
-        recomputes_output: the output is not kept for anyone, but made again from the inputs when
-            the backward pass comes to it.
     """
 
     keeps_inputs: bool = False
@@ -63,7 +62,6 @@ class Footprint:
     forward_bytes: int = 0
     backward_bytes: int = 0
     passes_gradient: bool = False
-    recomputes_output: bool = False
 
 
 Rule = Callable[[keras.layers.Layer, list[Tensor], Tensor], Footprint]
@@ -90,15 +88,16 @@ def _convolution(layer: keras.layers.Layer, inputs: list[Tensor], output: Tensor
 
 
 def _convolution_3d(layer: keras.layers.Layer, inputs: list[Tensor], output: Tensor) -> Footprint:
-    """In float32 each depth tap but the only one copies the planes that it saw on either side."""
-    copies = inputs[0].dtype == "float32" and layer.kernel_size[0] > 1
+    """Without AVX-512 each depth tap in float32 copies the planes that it saw on either side."""
+    slow = inputs[0].dtype == "float32" and "avx512f" not in processor_flags()
+    copies = slow and layer.kernel_size[0] > 1
     copied = inputs[0].num_bytes + output.num_bytes if copies else 0
     return Footprint(keeps_inputs=True, backward_bytes=copied)
 
 
 def _fused_batch_norm(layer: keras.layers.Layer, inputs: list[Tensor], output: Tensor) -> Footprint:
     """The norm's gradient needs its input, the ReLU's needs its output."""
-    return Footprint(keeps_inputs=True, keeps_output=True)
+    return Footprint(keeps_inputs=True, keeps_output=layer.relu)
 
 
 def _group_norm(layer: keras.layers.Layer, inputs: list[Tensor], output: Tensor) -> Footprint:
@@ -107,7 +106,7 @@ def _group_norm(layer: keras.layers.Layer, inputs: list[Tensor], output: Tensor)
     narrow = inputs[0].dtype != "float32"
     return Footprint(
         keeps_inputs=not narrow,
-        keeps_output=True,
+        keeps_output=layer.relu,
         kept_bytes=wide if narrow else 0,
         forward_bytes=wide,
         backward_bytes=3 * wide,
@@ -143,7 +142,7 @@ RULES: dict[type[keras.layers.Layer], Rule] = {
     Convolution3D: _convolution_3d,
     FusedBatchNormalization: _fused_batch_norm,
     GroupNormalization: _group_norm,
-    Rectifier: _rectifier,
+    NoNormalization: _rectifier,
     keras.layers.MaxPooling2D: _max_pooling,
     keras.layers.MaxPooling3D: _max_pooling,
     keras.layers.Add: _add,

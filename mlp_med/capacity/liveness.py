@@ -5,36 +5,11 @@ allocated. A tensor that two layers keep is one tensor.
 """
 
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 
-import keras
-
-from mlp_med.capacity.footprints import NORMS, Footprint, Tensor, footprint
-
-
-@dataclass(frozen=True)
-class LayerCall:
-    """One layer of the network at one grid and batch.
-
-    Attributes:
-        layer: the built layer.
-        input_ids: names of the tensors that go in.
-        output_id: name of the one that comes out.
-        inputs: their shapes.
-        output: its shape.
-    """
-
-    layer: keras.layers.Layer
-    input_ids: tuple[int, ...]
-    output_id: int
-    inputs: tuple[Tensor, ...]
-    output: Tensor
-
-    @property
-    def footprint(self) -> Footprint:
-        """What it keeps and needs."""
-        return footprint(self.layer, list(self.inputs), self.output)
+from mlp_med.capacity.footprints import Footprint
+from mlp_med.capacity.network import LayerCall
 
 
 @dataclass(frozen=True)
@@ -44,8 +19,8 @@ class Peak:
     Attributes:
         kept_bytes: at the end of the forward pass, for the backward pass: the sum of what the
             layers keep.
-        backward_bytes: what is alive at the peak above that: gradients of activations and scratch,
-            less what has been given back by then. 0 at least.
+        backward_bytes: what is alive at the peak above that: gradients of activations, scratch and
+            what is computed again, less what has been given back by then. 0 at least.
     """
 
     kept_bytes: int
@@ -57,52 +32,14 @@ class Peak:
         return self.kept_bytes + self.backward_bytes
 
 
-def layer_calls(model: keras.Model, input_shape: tuple[int, ...]) -> list[LayerCall]:
-    """The model's layers in the order of the forward pass, with the shapes that an input brings.
-
-    Args:
-        model: functional, of one input and one output.
-        input_shape: [batch, *grid, channels].
-    """
-    shapes: dict[int, tuple[int, ...]] = {}
-    calls = []
-    for layer in model.operations:
-        output = layer.output
-        if isinstance(layer, keras.layers.InputLayer):
-            shapes[id(output)] = input_shape
-            continue
-        sources = layer.input if isinstance(layer.input, list) else [layer.input]
-        given = [shapes[id(source)] for source in sources]
-        made = layer.compute_output_shape(given if len(given) > 1 else given[0])
-        shapes[id(output)] = tuple(int(size) for size in made)
-        # A layer casts what comes in to the dtype that it computes in.
-        inputs = (Tensor(shape, layer.compute_dtype) for shape in given)
-        calls.append(
-            LayerCall(
-                layer,
-                tuple(id(source) for source in sources),
-                id(output),
-                tuple(inputs),
-                Tensor(shapes[id(output)], output.dtype),
-            )
-        )
-    return calls
-
-
-def forward_peak(calls: list[LayerCall]) -> int:
+def forward_peak(calls: Sequence[LayerCall]) -> int:
     """Most bytes alive while predicting: nothing is kept but what a later layer takes in."""
-    walk = _Walk(calls, training=False)
-    return max(walk.forward(), default=0)
+    return max(_Walk(calls, training=False).forward(), default=0)
 
 
-def training_peak(calls: list[LayerCall], *, recompute_norms: bool = False) -> Peak:
-    """Most bytes alive in a training step.
-
-    Args:
-        calls: of the network at the workload's shapes.
-        recompute_norms: as if every normalisation made its output again for the backward pass.
-    """
-    walk = _Walk(calls, training=True, recompute_norms=recompute_norms)
+def training_peak(calls: Sequence[LayerCall]) -> Peak:
+    """Most bytes alive in a training step."""
+    walk = _Walk(calls, training=True)
     highest = max(walk.forward(), default=0)
     kept = walk.alive_bytes()
     highest = max(highest, *walk.backward())
@@ -111,57 +48,52 @@ def training_peak(calls: list[LayerCall], *, recompute_norms: bool = False) -> P
 
 @dataclass
 class _Walk:
-    calls: list[LayerCall]
+    calls: Sequence[LayerCall]
     training: bool
-    recompute_norms: bool = False
-    alive: dict[int, int] = field(default_factory=dict)  # bytes by tensor
+    alive: dict[str, int] = field(default_factory=dict)  # bytes by tensor
     private_bytes: int = 0
 
     def __post_init__(self) -> None:
         self.footprints = [call.footprint for call in self.calls]
-        if self.recompute_norms:
-            self.footprints = [
-                replace(needs, recomputes_output=True) if isinstance(call.layer, NORMS) else needs
-                for call, needs in zip(self.calls, self.footprints, strict=True)
-            ]
-        self.sizes = {call.output_id: call.output.num_bytes for call in self.calls}
-        self.made_by = {call.output_id: index for index, call in enumerate(self.calls)}
-        first = self.calls[0]
-        self.data_id = first.input_ids[0]
-        self.sizes[self.data_id] = first.inputs[0].num_bytes
+        self.sizes = {call.output_name: call.output.num_bytes for call in self.calls}
+        self.data = self.calls[0].input_names[0]
+        self.sizes[self.data] = self.calls[0].inputs[0].num_bytes
+        self.recomputed = {call.output_name for call in self.calls if call.recomputed_in}
 
     def alive_bytes(self) -> int:
         return sum(self.alive.values()) + self.private_bytes
 
     def forward(self) -> Iterator[int]:
         """Bytes alive while each layer works."""
-        consumers = Counter(source for call in self.calls for source in call.input_ids)
-        kept = self._kept_ids() if self.training else set()
-        self.alive[self.data_id] = self.sizes[self.data_id]
+        consumers = Counter(source for call in self.calls for source in call.input_names)
+        kept = set(self._backward_users()) - self.recomputed if self.training else set()
+        last = self.calls[-1].output_name
+        self.alive[self.data] = self.sizes[self.data]
         for call, needs in zip(self.calls, self.footprints, strict=True):
-            self.alive[call.output_id] = self.sizes[call.output_id]
+            self.alive[call.output_name] = self.sizes[call.output_name]
             yield self.alive_bytes() + needs.forward_bytes
             if self.training:
                 self.private_bytes += needs.kept_bytes
-            for source in call.input_ids:
+            for source in call.input_names:
                 consumers[source] -= 1
                 if not consumers[source] and source not in kept:
                     self.alive.pop(source, None)
-        if self.calls[-1].output_id not in kept:
-            self.alive.pop(self.calls[-1].output_id)
+        if last not in kept:
+            self.alive.pop(last)
 
     def backward(self) -> Iterator[int]:
         """Bytes alive while each layer's gradients are computed, the last layer first."""
-        gradients: dict[int, int] = {self.calls[-1].output_id: 0}  # buffer by tensor
-        buffers: dict[int, int] = {0: self.sizes[self.calls[-1].output_id]}
-        waiting = self._backward_users()
+        last = self.calls[-1].output_name
+        gradients = {last: 0}  # buffer by tensor
+        buffers = {0: self.sizes[last]}
+        users = self._backward_users()
         for index in reversed(range(len(self.calls))):
             call, needs = self.calls[index], self.footprints[index]
-            remade = self._remake(call, needs)
-            upstream = gradients.pop(call.output_id)
+            self._compute_again(call)
+            upstream = gradients.pop(call.output_name)
             sums = 0
-            for source in call.input_ids:
-                if source == self.data_id:
+            for source in call.input_names:
+                if source == self.data:
                     continue
                 buffer = upstream if needs.passes_gradient else len(buffers)
                 buffers.setdefault(buffer, self.sizes[source])
@@ -169,49 +101,37 @@ class _Walk:
                     sums += self.sizes[source]  # both are there until they are added up
                 else:
                     gradients[source] = buffer
-            held = {upstream, *gradients.values()}
-            yield (
-                self.alive_bytes()
-                + sum(buffers[buffer] for buffer in held)
-                + sums
-                + needs.backward_bytes
-                + remade
-            )
+            held = sum(buffers[buffer] for buffer in {upstream, *gradients.values()})
+            yield self.alive_bytes() + held + sums + needs.backward_bytes
             self.private_bytes -= needs.kept_bytes
-            self._give_back(index, waiting)
+            self._give_back(index, users)
 
-    def _kept_ids(self) -> set[int]:
-        return set(self._backward_users())
-
-    def _backward_users(self) -> dict[int, set[int]]:
-        """Which layers' backward passes need a kept tensor."""
-        users: dict[int, set[int]] = {}
+    def _backward_users(self) -> dict[str, set[int]]:
+        """By tensor, the layers whose backward passes need it."""
+        users: dict[str, set[int]] = {}
         for index, (call, needs) in enumerate(zip(self.calls, self.footprints, strict=True)):
-            wanted = list(call.input_ids) if needs.keeps_inputs else []
-            if needs.keeps_output:
-                wanted.append(call.output_id)
-            for tensor in wanted:
+            for tensor in _needed(call, needs):
                 users.setdefault(tensor, set()).add(index)
-        for tensor in list(users):
-            maker = self.made_by.get(tensor)
-            if maker is not None and self.footprints[maker].recomputes_output:
-                del users[tensor]
         return users
 
-    def _remake(self, call: LayerCall, needs: Footprint) -> int:
-        """Bytes of the tensors that this layer's backward pass needs and that are made again."""
-        wanted = [*(call.input_ids if needs.keeps_inputs else ())]
-        if needs.keeps_output:
-            wanted.append(call.output_id)
-        return sum(
-            self.sizes[tensor]
-            for tensor in wanted
-            if (maker := self.made_by.get(tensor)) is not None
-            and self.footprints[maker].recomputes_output
-        )
+    def _compute_again(self, call: LayerCall) -> None:
+        """Everything that leads to a recomputed input is there again once it is needed."""
+        for source in call.input_names:
+            if source not in self.recomputed or source in self.alive:
+                continue
+            (maker,) = [made for made in self.calls if made.output_name == source]
+            for made in self.calls:
+                if made.recomputed_in == maker.recomputed_in:
+                    self.alive[made.output_name] = self.sizes[made.output_name]
 
-    def _give_back(self, index: int, waiting: dict[int, set[int]]) -> None:
-        for tensor, users in waiting.items():
-            users.discard(index)
-            if not users:
+    def _give_back(self, index: int, users: dict[str, set[int]]) -> None:
+        for tensor, waiting in users.items():
+            waiting.discard(index)
+            if not waiting:
                 self.alive.pop(tensor, None)
+
+
+def _needed(call: LayerCall, needs: Footprint) -> list[str]:
+    """Tensors that the layer's backward pass needs."""
+    inputs = list(call.input_names) if needs.keeps_inputs else []
+    return [*inputs, call.output_name] if needs.keeps_output else inputs

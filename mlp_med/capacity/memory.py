@@ -14,7 +14,8 @@ from typing import Any
 import keras
 
 from mlp_med.capacity.footprints import FLOAT32_BYTES
-from mlp_med.capacity.liveness import LayerCall, Peak, layer_calls, training_peak
+from mlp_med.capacity.liveness import Peak, training_peak
+from mlp_med.capacity.network import LayerCall, layer_calls
 from mlp_med.capacity.workload import Workload
 from mlp_med.models.residual import build_model
 
@@ -125,9 +126,9 @@ def calibrated_running_bytes(workload: Workload, above_base_bytes: int) -> int:
 
 
 @functools.lru_cache(maxsize=4096)
-def activation_peak(workload: Workload, *, recompute_norms: bool = False) -> Peak:
+def activation_peak(workload: Workload) -> Peak:
     """What the activations and their gradients take, by liveness over the network's layers."""
-    return training_peak(calls_of(workload), recompute_norms=recompute_norms)
+    return training_peak(calls_of(workload))
 
 
 def calls_of(workload: Workload) -> list[LayerCall]:

@@ -1,7 +1,7 @@
 """What must be given up for a batch to fit, each remedy tried in turn and priced.
 
 In this order, each beside those before it: bfloat16; accumulation, down to one example at a time;
-recomputation of every norm's output; sharding of the field over more devices. What none of them
+recomputation of what the norms give; sharding of the field over more devices. What none of them
 makes fit is infeasible.
 """
 
@@ -10,14 +10,8 @@ import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from mlp_med.capacity.arithmetic import (
-    LayerCost,
-    input_bytes,
-    recomputation_costs,
-    training_costs,
-)
+from mlp_med.capacity.arithmetic import LayerCost, input_bytes, training_costs
 from mlp_med.capacity.budget import Place
-from mlp_med.capacity.memory import ALLOCATOR_SLACK, MemoryPlan, activation_peak
 from mlp_med.capacity.platforms import Platform
 from mlp_med.capacity.roofline import estimate
 from mlp_med.capacity.workload import Workload
@@ -34,7 +28,6 @@ class Outcome:
         remedy: the last of those needed: "float32" (none), "bfloat16", "accumulation",
             "recomputation", "sharding" or "infeasible".
         workload: as it then is on each device.
-        recomputes: whether norms are computed again.
         num_devices: 1, or over how many the field is sharded.
         peak_bytes: predicted, a device; where nothing helps, of the last thing tried.
         seconds: at best, of a step of the whole batch; None where the platform has no figure.
@@ -43,7 +36,6 @@ class Outcome:
 
     remedy: str
     workload: Workload
-    recomputes: bool
     num_devices: int
     peak_bytes: int
     seconds: float | None
@@ -80,13 +72,14 @@ def _attempts(workload: Workload, place: Place) -> Iterator[Outcome]:
     for micro in _divisors(batch):
         workload = replace(workload, batch_size=micro, accumulation_steps=batch // micro)
         yield _outcome("accumulation", workload, place)
-    yield _outcome("recomputation", workload, place, recomputes=True)
+    workload = replace(workload, recompute=True)
+    yield _outcome("recomputation", workload, place)
     devices = 2
     while devices <= MOST_DEVICES:
         shard = _shard(workload, devices)
         if shard is None:
             return
-        yield _outcome("sharding", shard, place, recomputes=True, num_devices=devices)
+        yield _outcome("sharding", shard, place, num_devices=devices)
         devices *= 2
 
 
@@ -95,29 +88,22 @@ def _outcome(
     workload: Workload,
     place: Place,
     *,
-    recomputes: bool = False,
     num_devices: int = 1,
 ) -> Outcome:
-    plan = place.plan(workload)
-    if recomputes:
-        plan = _with_recomputation(plan, workload)
-    costs = _costs(workload, recomputes=recomputes)
-    seconds, energy = _time(costs, workload, _platform(place), num_devices)
+    seconds, energy = _time(_costs(workload), workload, _platform(place), num_devices)
     return Outcome(
         remedy=remedy,
         workload=workload,
-        recomputes=recomputes,
         num_devices=num_devices,
-        peak_bytes=plan.peak,
+        peak_bytes=place.needed(workload),
         seconds=seconds,
         energy_joules=energy,
     )
 
 
 @functools.lru_cache(maxsize=4096)
-def _costs(workload: Workload, *, recomputes: bool) -> tuple[LayerCost, ...]:
-    again = recomputation_costs(workload) if recomputes else []
-    return (*training_costs(workload), *again)
+def _costs(workload: Workload) -> tuple[LayerCost, ...]:
+    return tuple(training_costs(workload))
 
 
 def _time(
@@ -128,16 +114,6 @@ def _time(
         return None, None
     energy = found.energy_joules
     return found.seconds, None if energy is None else energy * num_devices
-
-
-def _with_recomputation(plan: MemoryPlan, workload: Workload) -> MemoryPlan:
-    peak = activation_peak(workload, recompute_norms=True)
-    return dataclasses.replace(
-        plan,
-        activations=peak.kept_bytes,
-        backward=peak.backward_bytes,
-        allocator=int(ALLOCATOR_SLACK * peak.num_bytes),
-    )
 
 
 def _divisors(batch: int) -> list[int]:

@@ -22,6 +22,7 @@ class Workload:
         norm: "batch", "group" or "none".
         num_extra_stages: put before the others, as in `build_model`.
         accumulation_steps: micro-batches in one optimiser step.
+        recompute: whether what a normalisation can give again is not kept.
         native_bytes: of one stored value of the dataset; 2 for HU, 1 for 8-bit pixels.
     """
 
@@ -33,6 +34,7 @@ class Workload:
     norm: Literal["batch", "group", "none"] = "batch"
     num_extra_stages: int = 0
     accumulation_steps: int = 1
+    recompute: bool = False
     native_bytes: int = 2
 
     def __post_init__(self) -> None:
@@ -78,6 +80,7 @@ class Workload:
             "num_channels": self.num_channels,
             "num_extra_stages": self.num_extra_stages,
             "norm": self.norm,
+            "recompute": self.recompute,
             **preset_arguments(self.model),
         }
 

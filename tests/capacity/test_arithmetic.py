@@ -3,7 +3,6 @@ import pytest
 from mlp_med.capacity.arithmetic import (
     inference_costs,
     input_bytes,
-    recomputation_costs,
     training_costs,
 )
 
@@ -53,13 +52,14 @@ def test_narrow_numbers_halve_the_bytes_of_activations(make_workload):
     assert narrow / wide == pytest.approx(0.5, abs=0.03)
 
 
-def test_recomputation_is_a_pass_over_every_norm(make_workload):
-    workload = make_workload()
-    again = recomputation_costs(workload)
-    assert len(again) == 7
-    assert all(cost.name.endswith("norm again") or "norm" in cost.name for cost in again)
-    assert num_bytes(again) < num_bytes(inference_costs(workload))
-    assert recomputation_costs(make_workload(norm="none")) == []
+def test_recomputation_costs_a_pass_over_norms_and_poolings(make_workload):
+    plain, again = (training_costs(make_workload(recompute=flag)) for flag in (False, True))
+    assert 1 < operations(again) / operations(plain) < 1.1
+    assert 1 < num_bytes(again) / num_bytes(plain) < 1.3
+    # Predicting is the same.
+    assert operations(inference_costs(make_workload(recompute=True))) == operations(
+        inference_costs(make_workload())
+    )
 
 
 def test_crops_come_in_their_own_format(make_workload):

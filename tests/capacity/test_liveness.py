@@ -1,11 +1,12 @@
 import keras
 import pytest
 
-from mlp_med.capacity import footprints
-from mlp_med.capacity.footprints import Footprint
-from mlp_med.capacity.liveness import forward_peak, layer_calls, training_peak
+from mlp_med.capacity.liveness import forward_peak, training_peak
+from mlp_med.capacity.network import layer_calls
 from mlp_med.errors import CapacityError
-from mlp_med.models.normalization import FusedBatchNormalization, Rectifier
+from mlp_med.models.normalization import FusedBatchNormalization, NoNormalization
+from mlp_med.models.recomputation import RecomputedConvolutions
+from mlp_med.models.residual import build_model
 
 VALUE = 4  # bytes of a float32
 IMAGE = 8 * 8 * VALUE
@@ -46,7 +47,7 @@ def test_what_two_layers_keep_is_kept_once():
 
 def test_a_rectifier_needs_its_output_alone():
     # The convolution's input, and the rectifier's output; what lies between is given back.
-    assert training_peak(calls(chain(convolution(), Rectifier()))).kept_bytes == 2 * IMAGE
+    assert training_peak(calls(chain(convolution(), NoNormalization()))).kept_bytes == 2 * IMAGE
 
 
 def test_a_sum_keeps_nothing_and_passes_its_gradient_on():
@@ -60,17 +61,39 @@ def test_a_sum_keeps_nothing_and_passes_its_gradient_on():
     assert peak.num_bytes == 4 * IMAGE
 
 
-def test_a_layer_may_make_its_output_again_instead_of_keeping_it(monkeypatch):
-    def recomputed(layer, inputs, output):
-        return Footprint(keeps_inputs=True, keeps_output=True, recomputes_output=True)
+def test_what_is_computed_again_is_not_kept_but_there_while_it_is_needed():
+    plain = chain(convolution(), FusedBatchNormalization(), convolution())
+    inputs = keras.Input((None, None, 1))
+    x = convolution()(inputs)
+    (y,) = RecomputedConvolutions(FusedBatchNormalization(), [convolution()])(x)
+    again = keras.Model(inputs, y)
+    kept, recomputed = (training_peak(calls(model)) for model in (plain, again))
+    assert kept.kept_bytes - recomputed.kept_bytes == IMAGE
+    assert recomputed.num_bytes == kept.num_bytes  # of so short a network
 
-    model = chain(convolution(), FusedBatchNormalization(), convolution())
-    kept = training_peak(calls(model))
-    monkeypatch.setitem(footprints.RULES, FusedBatchNormalization, recomputed)
-    again = training_peak(calls(model))
-    assert kept.kept_bytes - again.kept_bytes == IMAGE
-    # It is there again while the backward pass needs it.
-    assert again.num_bytes >= again.kept_bytes + 2 * IMAGE
+
+@pytest.mark.parametrize("norm", ["batch", "group", "none"])
+def test_a_network_that_recomputes_has_the_same_tensors(norm):
+    arguments = {"spatial_dims": 2, "num_channels": 1, "widths": (4, 6), "norm": norm}
+    found = {}
+    for recompute in (False, True):
+        model = build_model(**arguments, recompute=recompute)
+        found[recompute] = layer_calls(model, (2, 16, 16, 1))
+    shapes = {flag: sorted(call.output.shape for call in made) for flag, made in found.items()}
+    assert shapes[True] == shapes[False]
+    peaks = {flag: training_peak(made) for flag, made in found.items()}
+    assert peaks[True].kept_bytes < peaks[False].kept_bytes
+    assert forward_peak(found[True]) == forward_peak(found[False])
+
+
+def test_a_norm_without_relu_keeps_its_input_alone():
+    model = chain(convolution(), FusedBatchNormalization(relu=False))
+    assert training_peak(calls(model)).kept_bytes == 2 * IMAGE
+
+
+def test_what_does_nothing_takes_nothing():
+    model = chain(convolution(), NoNormalization(relu=False), convolution())
+    assert training_peak(calls(model)).kept_bytes == 2 * IMAGE
 
 
 def test_predicting_keeps_nothing():

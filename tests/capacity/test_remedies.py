@@ -55,7 +55,7 @@ def test_remedies_have_their_price():
     sharded = on("h100", 1_200_000_000)
     assert sharded.num_devices > 1
     assert sharded.price(3600.0) == pytest.approx(sharded.seconds * sharded.num_devices)
-    assert recomputed.recomputes
+    assert recomputed.workload.recompute
     assert on("h100", 700_000_000).price(1.0) is None
 
 
