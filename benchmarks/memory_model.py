@@ -2,10 +2,11 @@
 
     python benchmarks/memory_model.py --out memory_model.json --figure memory_model.png
 
-Each cell trains a few steps in a fresh process that has imported what a study's cell imports; its
-peak is VmHWM read inside it. Above the process base means less what was resident before the model
-was built. With --calibrate the cells of CALIBRATION are measured instead, and the two constants of
-`mlp_med.capacity.memory` are fitted to them; the cells that are checked are others.
+Each cell trains a few steps in a fresh process; its peak is VmHWM read inside it. Above the process
+base means less what was resident before the model was built; the whole peak is predicted with that
+base as it was read, which --preload makes the one of a study's cell. With --calibrate the cells of
+CALIBRATION are measured instead, and the constants of `mlp_med.capacity.memory` are fitted to them;
+the cells that are checked are others.
 """
 
 import argparse
@@ -33,6 +34,7 @@ from mlp_med.errors import CapacityError
 from mlp_med.studies.worker import PRELOAD
 
 TOLERANCE = 0.10
+NUM_STEPS = 3
 PRECISIONS = {"f": "float32", "b": "mixed_bfloat16"}
 
 
@@ -103,7 +105,9 @@ def workload_of(row: Row) -> Workload:
 
 
 def measure(
-    rows: Sequence[Row], keep: Callable[[list[dict[str, Any]]], None]
+    rows: Sequence[Row],
+    keep: Callable[[list[dict[str, Any]]], None],
+    preload: Sequence[str] = (),
 ) -> list[dict[str, Any]]:
     """Predicts and measures each row, prints it and hands all so far to `keep`.
 
@@ -116,16 +120,15 @@ def measure(
         cell: dict[str, Any] = {
             "workload": workload.to_dict(),
             "predicted_above_base_bytes": plan.above_base,
-            "predicted_peak_bytes": plan.peak,
             "lines": plan.lines,
         }
         try:
-            found = probe(workload, preload=PRELOAD)
+            found = probe(workload, num_steps=NUM_STEPS, preload=preload)
         except CapacityError as error:
             cell["failed"] = str(error)
             print(f"{_name(workload):62} died: {error}", flush=True)
         else:
-            cell |= {**asdict(found), **_errors(plan.above_base, plan.peak, found)}
+            cell |= {**asdict(found), **_errors(plan.above_base, found)}
             print(
                 f"{_name(workload):62} above base {plan.above_base / 1e6:7.0f} predicted "
                 f"{found.above_base_bytes / 1e6:7.0f} measured MB {cell['error_above_base']:+6.1%}"
@@ -137,12 +140,11 @@ def measure(
     return cells
 
 
-def _errors(above_base: int, peak: int, found: Probe) -> dict[str, float]:
-    """Predicted over measured, less one; the noise that stands for a dataset counts on neither."""
-    measured = found.peak_bytes - found.crops_bytes
+def _errors(above_base: int, found: Probe) -> dict[str, float]:
+    """Predicted over measured, less one."""
     return {
         "error_above_base": above_base / found.above_base_bytes - 1,
-        "error_whole": peak / measured - 1,
+        "error_whole": (above_base + found.base_bytes) / found.peak_bytes - 1,
     }
 
 
@@ -214,8 +216,7 @@ def draw(cells: Sequence[dict[str, Any]], path: Path) -> None:
 
 
 def _measured(cell: dict[str, Any], key: str) -> float:
-    base = cell["base_bytes"] if key == "above_base" else cell["crops_bytes"]
-    return cell["peak_bytes"] - base
+    return cell["peak_bytes"] - (cell["base_bytes"] if key == "above_base" else 0)
 
 
 def summary(cells: Sequence[dict[str, Any]]) -> str:
@@ -236,6 +237,7 @@ def main() -> None:
     """Measures, prints, and writes JSON and the figure."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--calibrate", action="store_true", help="fit the constants instead")
+    parser.add_argument("--preload", action="store_true", help="import what a study's cell does")
     parser.add_argument("--only", type=int, help="the first so many cells")
     parser.add_argument("--out", type=Path, help="where to write the figures as JSON")
     parser.add_argument("--figure", type=Path, help="where to draw them")
@@ -255,7 +257,7 @@ def main() -> None:
         if arguments.figure is not None:
             draw(cells, arguments.figure)
 
-    cells = measure(rows, keep)
+    cells = measure(rows, keep, PRELOAD if arguments.preload else ())
     print(summary(cells))
     if arguments.calibrate:
         context["fitted"] = fit_constants([cell for cell in cells if "failed" not in cell])

@@ -36,6 +36,9 @@ def plan(
     accumulation: Annotated[
         int, typer.Option("--accumulation", help="Micro-batches a step; divides the batch.")
     ] = 1,
+    recompute: Annotated[
+        bool, typer.Option("--recompute", help="Keep nothing that a norm can give again.")
+    ] = False,
     field_mm: Annotated[
         float | None, typer.Option("--field-mm", help="Edge of another field than the dataset's.")
     ] = None,
@@ -79,10 +82,14 @@ def plan(
         model=model,
         batch_size=batch // accumulation,
         accumulation_steps=accumulation,
+        recompute=recompute,
         precision=policy,
         norm=norm,
     )
-    place = Place(platform=machine)
+    crops = _crops_bytes(dataset, resolution, data_dir, workload) if field_mm is None else None
+    if crops is None:
+        notes.append("no such crops are built here: the memory that they take is not counted")
+    place = Place(platform=machine, dataset_bytes=crops or 0)
     if probe:
         place, note = _probed(workload, place)
         notes.append(note)
@@ -142,6 +149,25 @@ def _workload(
         native_bytes=1 if description.intensity_window == (0.0, 255.0) else 2,
         **settings,
     )
+
+
+def _crops_bytes(
+    dataset: str, resolution: float, data_dir: Path, workload: "Workload"
+) -> int | None:
+    """Of all splits, which a cell holds in memory; None where they are not built."""
+    from mlp_med.errors import DatasetError
+
+    if not (data_dir / dataset).is_dir():  # without the seconds that it takes to import TFDS
+        return None
+    import tfds_builders
+
+    try:
+        builder = tfds_builders.open_config(dataset, resolution, data_dir)
+    except DatasetError:
+        return None
+    num_examples = sum(int(split.num_examples) for split in builder.info.splits.values())
+    values = workload.num_voxels * workload.num_channels
+    return num_examples * values * workload.native_bytes
 
 
 def _probed(workload: "Workload", place: "Place") -> tuple["Place", str]:
@@ -212,7 +238,8 @@ def _show(
     micro = f", {workload.accumulation_steps} times" if workload.accumulation_steps > 1 else ""
     console.print(
         f"{workload.model} on {workload.grid} × {workload.batch_size}{micro}, "
-        f"{workload.precision}, {workload.norm} norm",
+        f"{workload.precision}, {workload.norm} norm"
+        f"{', recomputing' if workload.recompute else ''}",
         markup=False,
     )
     table = Table("line", "bytes", "")

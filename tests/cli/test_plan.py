@@ -70,6 +70,13 @@ def test_accumulation_holds_a_micro_batch_at_a_time():
     assert quarter["activations"] * 4 == whole
 
 
+def test_recomputation_keeps_less():
+    words = ["--resolution", "0.625", "--batch", "16"]
+    plain, again = plan(*words), plan(*words, "--recompute")
+    assert again["bytes"]["activations"] < 0.8 * plain["bytes"]["activations"]
+    assert "recomputing" in run(*words, "--recompute")
+
+
 def test_slides_are_in_micrometres():
     assert plan("--dataset", "metastasis_patches", "--resolution", "0.97")["workload"][
         "voxels"
