@@ -20,9 +20,9 @@ from mlp_med.capacity.workload import Workload
 from mlp_med.models.residual import build_model
 
 # TensorFlow's threads, the traced step, its kernels and their tables: of any batch and grid.
-RUNNING_BYTES = 105_000_000
+RUNNING_BYTES = 103_000_000
 # The C library's heap is never packed: what stays unused between tensors, as a share of them.
-ALLOCATOR_SLACK = Fraction(12, 100)
+ALLOCATOR_SLACK = Fraction(9, 100)
 # A cell's process with all that it imports (`mlp_med.studies.worker.PRELOAD`), without crops.
 PROCESS_BASE_BYTES = 885_000_000
 # Batches between pipeline and step: two prefetched, one handed over, one in the making; beside
