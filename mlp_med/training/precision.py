@@ -8,8 +8,8 @@ from mlp_med.processor import CPUINFO, processor_flags
 Precision = Literal["float32", "mixed_bfloat16"]
 
 
-# Channels that a CPU's bfloat16 convolutions compute at a time: with 8 they take up to twice the time
-# of float32, with 16 little more than half of it (benchmarks/input_time.py, with AVX-512).
+# Channels that a CPU computes at a time in bfloat16: a convolution of 8 takes up to twice the time
+# of float32, one of 16 little more than half (benchmarks/input_time.py, with AVX-512).
 CHANNELS_AT_A_TIME = 16
 
 
