@@ -17,7 +17,7 @@ SPLITS = ("train", "validation", "test")
 IMAGES = "stage1"
 # Table by what its patients are for; the solution was published when stage 1 had ended.
 TABLES = {"stage1_labels.csv": "train", "stage1_solution.csv": "test"}
-VALIDATION_SHARE = 0.15
+VALIDATION_SHARE = 0.2
 SPLIT_SALT = "dsb2017 validation"
 PATIENT = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 MAX_SHOWN = 3
@@ -158,7 +158,7 @@ def _exams(records: pd.DataFrame) -> pd.DataFrame:
 
 
 def split_of(patient: str, table: str) -> str:
-    """The official split; of the labelled patients 15 %, by a hash of their id, validate."""
+    """The official split; of the labelled patients 20 %, by a hash of their id, validate."""
     if TABLES[table] != "train":
         return TABLES[table]
     return "validation" if hash_fraction(patient, SPLIT_SALT) < VALIDATION_SHARE else "train"
