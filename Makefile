@@ -14,6 +14,7 @@ SMOKE_SCANS ?= 20
 CHESTS ?= 24
 
 VENV := .venv
+BENCH_VENV := .venv-bench
 MLP_MED := $(VENV)/bin/mlp-med
 export MLFLOW_TRACKING_URI ?= sqlite:///$(abspath $(RUNS))/mlflow.db
 export MLFLOW_DISABLE_TELEMETRY := true
@@ -93,6 +94,11 @@ rerun: install-study  ## train one cell again from the ledger and compare: make 
 
 ui: install-study  ## MLflow's own UI over the ledger, on the loopback; Ctrl-C ends every process
 	$(MLP_MED) ui
+
+bench: install-study  ## our training step beside PyTorch's: a table, a figure and their JSON in build/bench
+	test -x $(BENCH_VENV)/bin/python || $(PYTHON) -m venv $(BENCH_VENV)
+	$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check 'torch==2.13.0' numpy
+	$(VENV)/bin/python benchmarks/step_time.py --torch-python $(BENCH_VENV)/bin/python --out build/bench
 
 # ---- development
 test: install-test  ## install, lint, types, tests (≤15 minutes on 2 cores)

@@ -3,10 +3,12 @@
 from pathlib import Path
 from typing import Literal
 
+from mlp_med.processor import CPUINFO, processor_flags
+
 Precision = Literal["float32", "mixed_bfloat16"]
 
 
-def default_precision(cpuinfo: Path = Path("/proc/cpuinfo")) -> Precision:
+def default_precision(cpuinfo: Path = CPUINFO) -> Precision:
     """bfloat16 on a GPU that has it and on a CPU that multiplies it in hardware, else float32.
 
     Args:
@@ -21,11 +23,6 @@ def default_precision(cpuinfo: Path = Path("/proc/cpuinfo")) -> Precision:
     return "mixed_bfloat16" if cpu_has_bfloat16(cpuinfo) else "float32"
 
 
-def cpu_has_bfloat16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
+def cpu_has_bfloat16(cpuinfo: Path = CPUINFO) -> bool:
     """Whether the CPU has AVX-512 or AMX instructions for bfloat16."""
-    try:
-        lines = cpuinfo.read_text().splitlines()
-    except OSError:
-        return False
-    flags = next((line for line in lines if line.startswith("flags")), "").split()
-    return bool({"avx512_bf16", "amx_bf16"} & set(flags))
+    return bool({"avx512_bf16", "amx_bf16"} & processor_flags(cpuinfo))
