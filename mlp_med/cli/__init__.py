@@ -15,6 +15,7 @@ from mlp_med.cli import (  # noqa: F401  # they register their verbs
     phantom,
     rerun,
     study,
+    submission,
     verdict,
 )
 from mlp_med.cli.app import app

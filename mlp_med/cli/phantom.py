@@ -27,7 +27,8 @@ def phantom_luna16(
 ) -> None:
     """Write chest CT phantoms in exactly LUNA16's layout."""
     from mlp_med.phantoms.controls import FINE_BLOB_MM
-    from mlp_med.phantoms.luna16 import MARKER, write_luna16
+    from mlp_med.phantoms.luna16 import write_luna16
+    from mlp_med.phantoms.release import MARKER
     from mlp_med.studies.progress import counting
 
     with counting(console, "phantom scans") as progress:
@@ -45,6 +46,33 @@ def phantom_luna16(
     console.print(
         f"{out}: PHANTOM of {summary['num_scans']} scans, seed {summary['seed']}, with "
         f"{summary['num_nodules']:,} nodules and {summary['num_mimics']:,} mimics, "
+        f"{num_bytes / 1e9:.1f} GB",
+        markup=False,
+    )
+    console.print(f"{summary['statement']} Its departures: {out / MARKER}", markup=False)
+
+
+@phantom_app.command("dsb2017")
+def phantom_dsb2017(
+    out: Annotated[Path, typer.Argument(help="Directory to write, absent or empty.")],
+    scans: Annotated[int, typer.Option("--scans", min=16, help="Number of patients.")] = 40,
+    seed: Annotated[int, typer.Option("--seed", help="Same seed, same bytes.")] = 0,
+    workers: Workers = None,
+) -> None:
+    """Write whole-chest CT phantoms in exactly the layout of the Data Science Bowl 2017."""
+    from mlp_med.phantoms.dsb2017 import write_dsb2017
+    from mlp_med.phantoms.release import MARKER
+    from mlp_med.studies.progress import counting
+
+    with counting(console, "phantom scans") as progress:
+        summary = write_dsb2017(
+            out, num_scans=scans, seed=seed, num_workers=workers, progress=progress
+        )
+    num_bytes = summary["num_bytes"]
+    assert isinstance(num_bytes, int)
+    console.print(
+        f"{out}: PHANTOM of {summary['num_scans']} patients, seed {summary['seed']}, "
+        f"{summary['num_with_cancer']} of them with a nodule that counts as cancer, "
         f"{num_bytes / 1e9:.1f} GB",
         markup=False,
     )
