@@ -11,13 +11,14 @@ RUNS ?= runs
 REPORTS ?= reports
 SCANS ?= 100
 SMOKE_SCANS ?= 20
+SLIDES ?= 60
 
 VENV := .venv
 MLP_MED := $(VENV)/bin/mlp-med
 export MLFLOW_TRACKING_URI ?= sqlite:///$(abspath $(RUNS))/mlflow.db
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: help install-study install-test smoke study resolution pilot more-data controls calibration report rerun ui test lint lock bench clean
+.PHONY: help install-study install-test smoke study resolution slides pilot more-data controls calibration report rerun ui test lint lock bench clean
 
 help:  ## explain every target
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -62,6 +63,11 @@ resolution: install-study  ## the resolution study at full size on real scans: m
 	@test -n "$(SOURCE)" || { echo "make resolution needs SOURCE=DIR, a directory in LUNA16's layout" >&2; exit 2; }
 	$(MLP_MED) study run resolution_matters --size full --source "$(SOURCE)" --data-dir $(DATA)/tfds-full
 	$(MLP_MED) report resolution_matters --size full --out $(REPORTS)/resolution_matters-full
+
+slides: install-test  ## the resolution study on drawn whole slides, small (≤20 minutes on 2 cores; OpenSlide is in the tests' lock)
+	$(MLP_MED) phantom camelyon16 $(DATA)/phantom-camelyon16 --slides $(SLIDES) --seed 0
+	$(MLP_MED) study run resolution_matters --dataset camelyon16 --size small --source $(DATA)/phantom-camelyon16 --data-dir $(DATA)/tfds
+	$(MLP_MED) report resolution_matters --dataset camelyon16 --size small --out $(REPORTS)/slides
 
 pilot: install-study  ## the small phantom's pilot again, and its committed record (about an hour on 2 cores)
 	$(MLP_MED) phantom luna16 $(DATA)/phantom-luna16 --scans $(SCANS) --seed 0
