@@ -14,7 +14,7 @@ from tfds_builders.camelyon16.patches import patch_id
 
 # Fields of 62.208 µm: 4 × 4 in a slide of 0.243 µm pixels, 3 × 3 in one of 0.226 µm; of the last
 # column of the former, which is glass, none, of that of the latter all: less than half is glass.
-# The square of tumour reaches into the centre of 2 × 2 of them.
+# The tumour reaches into the centre of 2 × 1 of them.
 PATCHES = {0.243: 12, 0.226: 9}
 SPLIT_OF = {name: "test" if "test" in name else "train" for name in SLIDES} | {
     "normal_007": "validation",
@@ -94,21 +94,21 @@ def test_labels_are_those_of_the_outlines_in_the_centre(built):
     for name, example in everything(built[1.944]).items():
         slide = example["patient"].decode()
         x, y = example["centre_um"]
-        edge = 500 * SLIDES[slide][0]
+        width, height = (pixels * SLIDES[slide][0] for pixels in (500, 300))
         # 31.1 µm of the centre, in steps of the mask's 7.8 µm.
-        reaches = min(x, y) > 0 and max(x, y) - 31.104 / 2 < edge - 4
+        reaches = x - 31.104 / 2 < width - 4 and y - 31.104 / 2 < height - 4
         assert bool(example["label"]) == (SLIDES[slide][1] and reaches)
         assert name == patch_id(slide, float(x), float(y))
         assert example["slide_label"] == int(SLIDES[slide][1])
-        # The square's major axis, 4/√12 of its edge; it grows by 37.5 µm on two sides only, since
-        # the others are the slide's.
+        # A rectangle's major axis is 4/√12 of its longer edge; it grows to one side only, since the
+        # other is the slide's.
         if example["label"]:
-            expected = (edge + 37.5) * 2 / np.sqrt(3) - 75
+            expected = (width + 37.5) * 2 / np.sqrt(3) - 75
             assert example["diameter_mm"] * 1000 == pytest.approx(expected, rel=0.1)
         else:
             assert example["diameter_mm"] == 0
         tumour += example["label"]
-    assert tumour == 3 * 4
+    assert tumour == 3 * 2
 
 
 def test_native_pixels_are_unchanged_where_the_grids_agree(source, built):
@@ -159,7 +159,7 @@ def test_partly_annotated_slides_give_no_patch_without_tumour(source, tmp_path):
     assert any("tumor_010" in warning for warning in report.warnings)
     (builder,) = build(root, tmp_path / "data", [1.944], num_workers=1)
     found = [e for e in everything(builder).values() if e["patient"] == b"tumor_010"]
-    assert [example["label"] for example in found] == [1] * 4
+    assert [example["label"] for example in found] == [1] * 2
     assert not any(example["exhaustive"] for example in found)
     assert builder.info.metadata["partly_annotated"] == ["tumor_010"]
 

@@ -1,6 +1,8 @@
 """What `check` says of sources with faults; each is told before anything is built."""
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -203,6 +205,16 @@ def test_the_digest_knows_annotations_labels_and_sizes(root):
     assert check(root).digest == digest_only(root) not in digests
     (root / "PHANTOM.json").write_text('{"complete": false}')
     assert "not finished" in problems(root)
+
+
+def test_no_other_dataset_needs_openslide_or_tifffile():
+    code = (
+        "import sys, tfds_builders, mlp_med.cli, mlp_med.phantoms.camelyon16\n"
+        "import tfds_builders.camelyon16.truth\n"
+        "print({'openslide', 'tifffile'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
 
 
 def test_without_openslide_there_is_one_clear_problem(root, monkeypatch):

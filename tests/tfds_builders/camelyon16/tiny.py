@@ -16,8 +16,8 @@ SLIDES = {
     "test_001": (0.226, True),
     "test_002": (0.243, False),
 }
-# Upper left quarter of the slide, in pixels; it covers whole fields and parts of others.
-SQUARE = ((0, 0), (500, 0), (500, 500), (0, 500))
+# In the upper left of the slide, in pixels, wider than high, so that x and y are told apart.
+TUMOUR = ((0, 0), (500, 0), (500, 300), (0, 300))
 
 
 def folder_of(slide_id: str) -> str:
@@ -33,7 +33,7 @@ def xml_path(root: Path, slide_id: str) -> Path:
     return root / folder_of(slide_id).split("/")[0] / "lesion_annotations" / f"{slide_id}.xml"
 
 
-def annotation(points=SQUARE, group="_0", kind="Polygon") -> str:
+def annotation(points=TUMOUR, group="_0", kind="Polygon") -> str:
     rows = "\n".join(
         f'<Coordinate Order="{n}" X="{x}" Y="{y}" />' for n, (x, y) in enumerate(points)
     )
@@ -56,7 +56,7 @@ def draw_pixels(seed: int, *, has_tumour: bool) -> np.ndarray:
     rng = np.random.default_rng(seed)
     pixels = rng.normal((205, 120, 190), 12, (PIXELS, PIXELS, 3))
     if has_tumour:
-        pixels[:500, :500] -= 50
+        pixels[:300, :500] -= 50
     pixels[:, 3 * PIXELS // 4 :] = 245
     return np.clip(pixels, 0, 255).astype(np.uint8)
 
