@@ -12,6 +12,7 @@ REPORTS ?= reports
 SCANS ?= 100
 SMOKE_SCANS ?= 20
 CHESTS ?= 24
+SLIDES ?= 60
 
 VENV := .venv
 BENCH_VENV := .venv-bench
@@ -19,7 +20,7 @@ MLP_MED := $(VENV)/bin/mlp-med
 export MLFLOW_TRACKING_URI ?= sqlite:///$(abspath $(RUNS))/mlflow.db
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: help install-study install-test smoke study resolution dsb2017 pilot more-data controls calibration report rerun ui test lint lock bench clean
+.PHONY: help install-study install-test smoke study resolution dsb2017 slides pilot more-data controls calibration report rerun ui bench test lint lock clean
 
 help:  ## explain every target
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -69,6 +70,11 @@ dsb2017: install-study  ## whole lungs: phantom in Data Science Bowl 2017's layo
 	$(MLP_MED) phantom dsb2017 $(DATA)/phantom-dsb2017 --scans $(CHESTS) --seed 0
 	$(MLP_MED) study run resolution_matters --dataset dsb2017 --size smoke --source $(DATA)/phantom-dsb2017 --data-dir $(DATA)/tfds-dsb2017
 	$(MLP_MED) report resolution_matters --dataset dsb2017 --size smoke --out $(REPORTS)/dsb2017
+
+slides: install-test  ## the resolution study on drawn whole slides, small (≤20 minutes on 2 cores; OpenSlide is in the tests' lock)
+	$(MLP_MED) phantom camelyon16 $(DATA)/phantom-camelyon16 --slides $(SLIDES) --seed 0
+	$(MLP_MED) study run resolution_matters --dataset camelyon16 --size small --source $(DATA)/phantom-camelyon16 --data-dir $(DATA)/tfds
+	$(MLP_MED) report resolution_matters --dataset camelyon16 --size small --out $(REPORTS)/slides
 
 pilot: install-study  ## the small phantom's pilot again, and its committed record (about an hour on 2 cores)
 	$(MLP_MED) phantom luna16 $(DATA)/phantom-luna16 --scans $(SCANS) --seed 0

@@ -213,6 +213,44 @@ SIZES: Mapping[str, Mapping[str, Size]] = {
             ),
         ),
     },
+    "camelyon16": {
+        "smoke": Size(
+            resolutions=(0.486, 1.944),
+            primary=(0.486, 1.944),
+            model="residual_small_centre",
+            global_batch_size=32,
+            learning_rate=3e-3,
+            budget_examples=640,
+            num_evaluations=2,
+            num_seeds=2,
+            no_verdict_reason="the smoke size trains too little to claim anything",
+        ),
+        "small": Size(
+            resolutions=(0.486, 0.972, 1.944),
+            primary=(0.486, 1.944),
+            model="residual_small_centre",
+            global_batch_size=32,
+            learning_rate=3e-3,
+            budget_examples=24_000,
+            num_evaluations=8,
+            num_seeds=5,
+            pilot=PilotDesign(num_seeds=5, most_budget_examples=384_000),
+        ),
+        "full": Size(
+            resolutions=(0.243, 0.486, 0.972, 1.944),
+            primary=(0.243, 0.972),
+            model="residual_centre",
+            global_batch_size=64,
+            learning_rate=1e-3,
+            budget_examples=384_000,
+            num_evaluations=20,
+            num_seeds=5,
+            intra_op_threads=2,
+            pilot=PilotDesign(
+                learning_rates=(3e-4, 9e-4, 2.7e-3), num_seeds=5, most_budget_examples=3_072_000
+            ),
+        ),
+    },
 }
 
 

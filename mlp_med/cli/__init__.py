@@ -11,6 +11,7 @@ from mlp_med.cli import (  # noqa: F401  # they register their verbs
     controls,
     data,
     froc,
+    froc_slides,
     ledger,
     phantom,
     rerun,
