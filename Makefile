@@ -20,7 +20,7 @@ MLP_MED := $(VENV)/bin/mlp-med
 export MLFLOW_TRACKING_URI ?= sqlite:///$(abspath $(RUNS))/mlflow.db
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: help install-study install-test smoke study resolution dsb2017 slides pilot more-data controls calibration report rerun ui bench test lint lock clean
+.PHONY: help install-study install-test smoke study resolution dsb2017 slides pilot more-data memory-fits platforms controls calibration report rerun ui bench test lint lock clean
 
 help:  ## explain every target
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -84,6 +84,14 @@ more-data: install-study  ## would more training patients do instead? the phanto
 	$(MLP_MED) phantom luna16 $(DATA)/phantom-luna16 --scans $(SCANS) --seed 0
 	$(MLP_MED) study run more_data --size small --source $(DATA)/phantom-luna16 --data-dir $(DATA)/tfds
 	$(MLP_MED) report more_data --size small --out $(REPORTS)/more_data
+
+memory-fits: install-study  ## what fits on which machine, and what must be given up; a few cells measured here (≤5 minutes)
+	$(MLP_MED) study compute memory_fits --measure
+	$(MLP_MED) report memory_fits --out $(REPORTS)/memory_fits
+
+platforms: install-study  ## what a step waits for on each machine, beside this one measured (≤5 minutes)
+	$(MLP_MED) study compute platforms --measure
+	$(MLP_MED) report platforms --out $(REPORTS)/platforms
 
 controls: install-study  ## run the negative and the positive control, and write their committed record (≤20 minutes on 2 cores)
 	$(MLP_MED) controls --data-dir $(DATA)/controls
