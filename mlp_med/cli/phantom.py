@@ -27,7 +27,8 @@ def phantom_luna16(
 ) -> None:
     """Write chest CT phantoms in exactly LUNA16's layout."""
     from mlp_med.phantoms.controls import FINE_BLOB_MM
-    from mlp_med.phantoms.luna16 import MARKER, write_luna16
+    from mlp_med.phantoms.luna16 import write_luna16
+    from mlp_med.phantoms.release import MARKER
     from mlp_med.studies.progress import counting
 
     with counting(console, "phantom scans") as progress:
