@@ -11,17 +11,18 @@ RUNS ?= runs
 REPORTS ?= reports
 SCANS ?= 100
 SMOKE_SCANS ?= 20
+PATIENTS ?= 60
 
 VENV := .venv
 MLP_MED := $(VENV)/bin/mlp-med
 export MLFLOW_TRACKING_URI ?= sqlite:///$(abspath $(RUNS))/mlflow.db
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: help install-study install-test smoke study resolution pilot more-data controls calibration report rerun ui test lint lock bench clean
+.PHONY: help install-study install-test smoke study resolution mammography pilot more-data controls calibration report rerun ui test lint lock bench clean
 
 help:  ## explain every target
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
-	@echo "Variables: SOURCE=DIR of real scans (for resolution), RUN=id (for rerun), DATA, RUNS, REPORTS, SCANS, PYTHON."
+	@echo "Variables: SOURCE=DIR of real scans (for resolution), RUN=id (for rerun), DATA, RUNS, REPORTS, SCANS, PATIENTS, PYTHON."
 
 # ---- the environment: made from a hashed lock, made again when the lock changes
 define install
@@ -62,6 +63,11 @@ resolution: install-study  ## the resolution study at full size on real scans: m
 	@test -n "$(SOURCE)" || { echo "make resolution needs SOURCE=DIR, a directory in LUNA16's layout" >&2; exit 2; }
 	$(MLP_MED) study run resolution_matters --size full --source "$(SOURCE)" --data-dir $(DATA)/tfds-full
 	$(MLP_MED) report resolution_matters --size full --out $(REPORTS)/resolution_matters-full
+
+mammography: install-study  ## the resolution study on a phantom of film mammograms, small, report (≤20 minutes on 2 cores)
+	$(MLP_MED) phantom cbis_ddsm_crops $(DATA)/phantom-cbis-ddsm --patients $(PATIENTS) --seed 0
+	$(MLP_MED) study run resolution_matters --dataset cbis_ddsm_crops --size small --source $(DATA)/phantom-cbis-ddsm --data-dir $(DATA)/tfds
+	$(MLP_MED) report resolution_matters --dataset cbis_ddsm_crops --size small --out $(REPORTS)/mammography
 
 pilot: install-study  ## the small phantom's pilot again, and its committed record (about an hour on 2 cores)
 	$(MLP_MED) phantom luna16 $(DATA)/phantom-luna16 --scans $(SCANS) --seed 0
