@@ -13,6 +13,7 @@ SCANS ?= 100
 SMOKE_SCANS ?= 20
 CHESTS ?= 24
 SLIDES ?= 60
+PATIENTS ?= 60
 
 VENV := .venv
 BENCH_VENV := .venv-bench
@@ -20,11 +21,11 @@ MLP_MED := $(VENV)/bin/mlp-med
 export MLFLOW_TRACKING_URI ?= sqlite:///$(abspath $(RUNS))/mlflow.db
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: help install-study install-test smoke study resolution dsb2017 slides pilot more-data memory-fits platforms controls calibration report rerun ui bench test lint lock clean
+.PHONY: help install-study install-test smoke study resolution dsb2017 slides mammography pilot more-data memory-fits platforms controls calibration report rerun ui bench test lint lock clean
 
 help:  ## explain every target
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
-	@echo "Variables: SOURCE=DIR of real scans (for resolution), RUN=id (for rerun), DATA, RUNS, REPORTS, SCANS, PYTHON."
+	@echo "Variables: SOURCE=DIR of real scans (for resolution), RUN=id (for rerun), DATA, RUNS, REPORTS, SCANS, CHESTS, SLIDES, PATIENTS, PYTHON."
 
 # ---- the environment: made from a hashed lock, made again when the lock changes
 define install
@@ -75,6 +76,11 @@ slides: install-test  ## the resolution study on drawn whole slides, small (≤2
 	$(MLP_MED) phantom camelyon16 $(DATA)/phantom-camelyon16 --slides $(SLIDES) --seed 0
 	$(MLP_MED) study run resolution_matters --dataset camelyon16 --size small --source $(DATA)/phantom-camelyon16 --data-dir $(DATA)/tfds
 	$(MLP_MED) report resolution_matters --dataset camelyon16 --size small --out $(REPORTS)/slides
+
+mammography: install-study  ## the resolution study on a phantom of film mammograms, small, report (≤20 minutes on 2 cores)
+	$(MLP_MED) phantom cbis_ddsm_crops $(DATA)/phantom-cbis-ddsm --patients $(PATIENTS) --seed 0
+	$(MLP_MED) study run resolution_matters --dataset cbis_ddsm_crops --size small --source $(DATA)/phantom-cbis-ddsm --data-dir $(DATA)/tfds
+	$(MLP_MED) report resolution_matters --dataset cbis_ddsm_crops --size small --out $(REPORTS)/mammography
 
 pilot: install-study  ## the small phantom's pilot again, and its committed record (about an hour on 2 cores)
 	$(MLP_MED) phantom luna16 $(DATA)/phantom-luna16 --scans $(SCANS) --seed 0

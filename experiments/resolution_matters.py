@@ -171,6 +171,45 @@ SIZES: Mapping[str, Mapping[str, Size]] = {
             ),
         ),
     },
+    "cbis_ddsm_crops": {
+        "smoke": Size(
+            resolutions=(0.4, 0.8),
+            primary=(0.4, 0.8),
+            model="residual_small_centre",
+            global_batch_size=16,
+            learning_rate=3e-3,
+            budget_examples=640,
+            num_evaluations=2,
+            num_seeds=2,
+            no_verdict_reason="the smoke size trains too little to claim anything",
+        ),
+        "small": Size(
+            resolutions=(0.2, 0.4, 0.8),
+            primary=(0.2, 0.8),
+            model="residual_small_centre",
+            global_batch_size=16,
+            learning_rate=3e-3,
+            budget_examples=32_000,
+            num_evaluations=8,
+            num_seeds=5,
+            pilot=PilotDesign(num_seeds=5, most_budget_examples=256_000),
+            on_phantom={"margin_auc": 0.02, "augment": False, "budget_examples": 8_000},
+        ),
+        "full": Size(
+            resolutions=(0.1, 0.2, 0.4, 0.8),
+            primary=(0.1, 0.8),
+            model="residual_centre",
+            global_batch_size=32,
+            learning_rate=1e-3,
+            budget_examples=192_000,
+            num_evaluations=20,
+            num_seeds=5,
+            intra_op_threads=2,
+            pilot=PilotDesign(
+                learning_rates=(3e-4, 9e-4, 2.7e-3), num_seeds=5, most_budget_examples=1_536_000
+            ),
+        ),
+    },
     "metastasis_patches": {
         "smoke": Size(
             resolutions=(1.94, 7.76),

@@ -51,7 +51,7 @@ def prepare(
         size_name: "smoke", "small" or "full".
         source: what to build from; None to take what is built.
         data_dir: TFDS's data directory.
-        options: what the user states of scans of their own.
+        options: what the user states of scans of their own, or the task of a dataset with several.
     """
     from experiments import find_study
     from mlp_med.studies.planning import open_dataset
@@ -69,8 +69,9 @@ def prepare(
         raise StudyError(f"{name} has no size {size_name!r} on {dataset!r}; it has {known}")
     size = sizes[size_name]
     if source is not None and dataset != "table":
-        build_dataset(dataset, source, data_dir, sorted(set(size.resolutions)))
-    opened = open_dataset(dataset, size.resolutions, data_dir, source)
+        build_dataset(dataset, source, data_dir, sorted(set(size.resolutions)), **options)
+    built_with = {} if dataset == "table" else options
+    opened = open_dataset(dataset, size.resolutions, data_dir, source, **built_with)
     return _prepared(name, size_name, size.on(phantom=opened.info.phantom), opened)
 
 
