@@ -12,6 +12,7 @@ import keras
 
 from mlp_med.errors import CapacityError
 from mlp_med.models.convolution import Convolution3D, SpaceToDepth
+from mlp_med.models.group_moments import WORTH_A_CALL
 from mlp_med.models.normalization import (
     FusedBatchNormalization,
     GroupNormalization,
@@ -101,7 +102,17 @@ def _fused_batch_norm(layer: keras.layers.Layer, inputs: list[Tensor], output: T
 
 
 def _group_norm(layer: keras.layers.Layer, inputs: list[Tensor], output: Tensor) -> Footprint:
-    """Computes in float32: where the input is narrower, the cast copy is what is kept."""
+    """Large examples one by one in their own dtype, small ones all at once in float32.
+
+    Then, where the input is narrower, the cast copy is what is kept.
+    """
+    if output.num_values >= WORTH_A_CALL * output.shape[0]:
+        return Footprint(
+            keeps_inputs=True,
+            keeps_output=layer.relu,
+            forward_bytes=output.num_bytes,
+            backward_bytes=2 * output.num_bytes,
+        )
     wide = output.num_values * FLOAT32_BYTES
     narrow = inputs[0].dtype != "float32"
     return Footprint(

@@ -12,12 +12,14 @@ from mlp_med.cli import (  # noqa: F401  # they register their verbs
     controls,
     data,
     froc,
+    froc_slides,
     ledger,
     phantom,
     plan,
     platforms,
     rerun,
     study,
+    submission,
     verdict,
 )
 from mlp_med.cli.app import app

@@ -1,37 +1,30 @@
 """Writes a phantom in exactly the file layout of LUNA16."""
 
-import json
-import multiprocessing
-import os
-import shutil
-import signal
-import threading
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from mlp_med.cores import available_cores
 from mlp_med.errors import SourceError
 from mlp_med.phantoms import variants
 from mlp_med.phantoms.controls import FINE_BLOB_MM
 from mlp_med.phantoms.metaimage import write_metaimage
+from mlp_med.phantoms.release import (
+    Progress,
+    Release,
+    num_bytes,
+    write_release,
+    write_whole,
+)
 from mlp_med.phantoms.scan import PHANTOM_VERSION, world_placement
 
 NUM_SUBSETS = 10
-STATEMENT = "Drawn by mlp_med, not scanned: no patient, and nothing that holds for medicine."
 TABLES = {
     "annotations.csv": "seriesuid,coordX,coordY,coordZ,diameter_mm",
     "candidates_V2.csv": "seriesuid,coordX,coordY,coordZ,class",
 }
-MARKER = "PHANTOM.json"
 VARIANT_KEYS = ("variant", "blob_mm")
 
-Progress = Callable[[int, int], None]
 ScanRows = dict[str, list[str]]
 
 
@@ -84,106 +77,18 @@ def write_luna16(
         "num_scans": num_scans,
         **variants.identity(variant, blob_mm),
     }
-    found = _found(out, identity)
-    if found is not None and found["complete"]:
-        return found
-    try:
-        departures = variants.departures(variant, blob_mm)
-        scan_bytes = variants.largest_scan_bytes(variant)
-        _start(out, {**identity, "statement": STATEMENT, "departures": departures}, scan_bytes)
-        workers = num_workers or available_cores()
-        draw = partial(_write_scan, out, variant, blob_mm, seed)
-        rows = _write_scans(out, draw, num_scans, min(workers, num_scans), progress)
-        return _finish(out, rows)
-    except OSError as error:
-        raise SourceError(
-            f"{out}: writing the phantom stopped: {error}. Make room (up to "
-            f"{num_scans * scan_bytes / 1e9:.1f} GB) and run again: it goes on from there."
-        ) from error
-
-
-def _found(out: Path, identity: dict[str, object]) -> dict[str, object] | None:
-    """What is already in `out`: None if nothing, else the marker of this phantom."""
-    if not out.exists():
-        return None
-    if not out.is_dir():
-        raise SourceError(f"{out} is a file; a phantom needs a directory of its own")
-    marker = out / MARKER
-    if not marker.exists():
-        if any(out.iterdir()):
-            raise SourceError(
-                f"{out} is not empty and no phantom ({MARKER} is missing): choose another directory"
-            )
-        return None
-    try:
-        found = json.loads(marker.read_text())
-        keys = {*identity, *(key for key in VARIANT_KEYS if key in found)}
-        held = {key: found[key] for key in sorted(keys)}
-        found["complete"] = bool(found["complete"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise SourceError(f"{marker} cannot be read ({error!r}): remove {out}") from error
-    if held != identity:
-        raise SourceError(
-            f"{out} holds another phantom, {held}, not {identity}: choose another directory"
-        )
-    return found
-
-
-def _start(out: Path, description: dict[str, object], scan_bytes: int) -> None:
-    """Makes the directories, leftovers removed, and marks the phantom as unfinished."""
-    for subset in range(NUM_SUBSETS):
-        (out / f"subset{subset}").mkdir(parents=True, exist_ok=True)
-    for leftover in out.glob("**/*.unfinished"):
-        leftover.unlink()
-    _write_whole(out / MARKER, _as_json({**description, "complete": False}))
-    wanted = int(description["num_scans"]) * scan_bytes  # type: ignore[call-overload]
-    present = sum(raw.stat().st_size for raw in out.glob("subset*/*.raw"))
-    free = shutil.disk_usage(out).free
-    if free < 0.6 * (wanted - present):
-        raise OSError(f"only {free / 1e9:.1f} GB are free")
-
-
-def _write_scans(
-    out: Path,
-    draw: Callable[[int], ScanRows],
-    num_scans: int,
-    num_workers: int,
-    progress: Progress | None,
-) -> list[ScanRows]:
-    """Writes every scan in processes of its own kind; the rows of each, in order."""
-    rows: dict[int, ScanRows] = {}
-    # Not forkserver: its one server a process may be wanted with other modules loaded. And not in
-    # this process, whose libraries may compute with more threads, which can change the last bit.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(num_workers, context, _prepare_worker) as pool:
-        pending = {pool.submit(draw, n): n for n in range(num_scans)}
-        try:
-            for done in as_completed(pending):
-                rows[pending[done]] = done.result()
-                if progress is not None:
-                    progress(len(rows), num_scans)
-        except BrokenProcessPool as error:
-            raise SourceError(
-                f"{out}: a process that draws scans was killed (out of memory? each takes about "
-                "0.7 GB). Run again, with fewer workers: it goes on from there."
-            ) from error
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-    return [rows[number] for number in range(num_scans)]
-
-
-def _prepare_worker() -> None:
-    """One thread to compute with, and no life without the parent."""
-    threadpool_limits(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent stops its workers
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def follow() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=follow, daemon=True).start()
+    release = Release(
+        identity=identity,
+        departures=variants.departures(variant, blob_mm),
+        folders=[f"subset{subset}" for subset in range(NUM_SUBSETS)],
+        scan_files=["subset*/*.raw"],
+        scan_bytes=variants.largest_scan_bytes(variant),
+        num_scans=num_scans,
+        draw=partial(_write_scan, out, variant, blob_mm, seed),
+        finish=_finish,
+        variant_keys=VARIANT_KEYS,
+    )
+    return write_release(out, release, num_workers, progress)
 
 
 def _write_scan(out: Path, variant: str, blob_mm: float, seed: int, number: int) -> ScanRows:
@@ -214,28 +119,15 @@ def _row(series_uid: str, position_mm: np.ndarray, last: str) -> str:
 
 
 def _finish(out: Path, rows: list[ScanRows]) -> dict[str, object]:
-    """Writes the tables, then the marker that says that all is there."""
+    """Writes the tables; what PHANTOM.json says of them."""
     rows = sorted(rows, key=lambda scan: scan["seriesuids.csv"])
     for name in ["seriesuids.csv", *TABLES]:
         heading = [TABLES[name]] if name in TABLES else []
         lines = heading + [line for scan in rows for line in scan[name]]
-        _write_whole(out / name, "\n".join(lines) + "\n")
-    summary: dict[str, object] = json.loads((out / MARKER).read_text())
+        write_whole(out / name, "\n".join(lines) + "\n")
     num_nodules = sum(len(scan["annotations.csv"]) for scan in rows)
-    summary["num_nodules"] = num_nodules
-    summary["num_mimics"] = sum(len(scan["candidates_V2.csv"]) for scan in rows) - num_nodules
-    summary["num_bytes"] = sum(raw.stat().st_size for raw in out.glob("subset*/*.raw"))
-    summary["complete"] = True
-    _write_whole(out / MARKER, _as_json(summary))
-    return summary
-
-
-def _as_json(value: dict[str, object]) -> str:
-    return json.dumps(value, indent=2) + "\n"
-
-
-def _write_whole(path: Path, text: str) -> None:
-    """Writes a file that is either whole or absent."""
-    unfinished = path.with_name(path.name + ".unfinished")
-    unfinished.write_text(text)
-    unfinished.replace(path)
+    return {
+        "num_nodules": num_nodules,
+        "num_mimics": sum(len(scan["candidates_V2.csv"]) for scan in rows) - num_nodules,
+        "num_bytes": num_bytes(out, ["subset*/*.raw"]),
+    }
