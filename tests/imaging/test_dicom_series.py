@@ -41,6 +41,16 @@ def test_slices_are_sorted_by_position_and_rescaled(tmp_path: Path):
     assert np.array_equal(volume.voxels, stored * 2.0 - 1000)
 
 
+def test_positions_in_tenths_of_a_millimetre_are_no_gap(tmp_path: Path):
+    slices = make_series(random_voxels(depth=17))
+    for number, dataset in enumerate(slices):
+        dataset.ImagePositionPatient = [-20, -30, round(-40 + 0.625 * number, 1)]
+    header = read_series_header(save_series(tmp_path / "whole", slices))
+    assert header.spacing_mm[2] == pytest.approx(0.625, abs=1e-3)
+    with pytest.raises(ImageError, match="a slice is missing"):
+        read_series_header(save_series(tmp_path / "gap", slices[:8] + slices[9:]))
+
+
 def test_each_slice_has_its_own_rescale(tmp_path: Path):
     stored = random_voxels()
     slices = make_series(stored)
