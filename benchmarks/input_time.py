@@ -86,7 +86,8 @@ def compare(
     resident = fed.take(1).cache().repeat()
     network = {"spatial_dims": description.spatial_dims, "num_channels": description.num_channels}
     sides = [steps_on(batches, arguments, **network) for batches in (fed, resident)]
-    count = max(1, round(SECONDS_A_BLOCK / _seconds(sides[1], 2)))
+    first = [_seconds(side, 2) for side in sides]  # slower: buffers are made
+    count = max(1, round(SECONDS_A_BLOCK / min(first)))
     blocks = [[_seconds(side, count) for side in sides] for _ in range(arguments.blocks)]
     return {
         "fed": statistics.median(fed for fed, _ in blocks),
@@ -109,10 +110,12 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--threads", type=int, default=available_cores())
     parser.add_argument("--blocks", type=int, default=7)
-    parser.add_argument("--precision", default=default_precision())
+    parser.add_argument("--precision", help="the faster one if absent")
     parser.add_argument("--out", type=Path, help="where to write the figures as JSON")
     arguments = parser.parse_args()
     configure_threads(arguments.threads)
+    widths = preset_arguments(arguments.model)["widths"]
+    arguments.precision = arguments.precision or default_precision(min(widths))
     keras.config.set_dtype_policy(arguments.precision)
     results = {}
     for description in (LUNA16, METASTASIS_PATCHES):

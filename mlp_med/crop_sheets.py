@@ -20,7 +20,7 @@ def draw_source(dataset: str, source: Path, out: Path, *, num_cases: int, **opti
         source: directory of the release.
         out: PNG file to write.
         num_cases: rows.
-        **options: of the builder, for a dataset of the user's own scans.
+        **options: of the builder, for a dataset that has any.
 
     Raises:
         SourceError: the source has problems.

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mlp_med.errors import DatasetError
-from tfds_builders import dsb2017, luna16, metastasis_patches, table
+from tfds_builders import camelyon16, cbis_ddsm_crops, dsb2017, luna16, metastasis_patches, table
 from tfds_builders.local_source_builder import LocalSourceBuilder, built_configs
 from tfds_builders.preview import PreviewCase
 from tfds_builders.source_report import SourceReport
@@ -70,7 +70,10 @@ def _dataset(module: object) -> Dataset:
 
 
 DATASETS: dict[str, Dataset] = {
-    dataset.name: dataset for dataset in map(_dataset, (luna16, dsb2017, metastasis_patches, table))
+    dataset.name: dataset
+    for dataset in map(
+        _dataset, (luna16, dsb2017, cbis_ddsm_crops, metastasis_patches, camelyon16, table)
+    )
 }
 
 WANTED_SOURCE = {"table": "FILE.csv"}
@@ -93,7 +96,11 @@ def built_description(name: str, data_dir: Path | str) -> dict[str, Any]:
 
 
 def open_config(
-    name: str, resolution: float, data_dir: Path | str, source: Path | str | None = None
+    name: str,
+    resolution: float,
+    data_dir: Path | str,
+    source: Path | str | None = None,
+    **options: Any,
 ) -> LocalSourceBuilder:
     """Opens a built dataset at one resolution.
 
@@ -102,16 +109,18 @@ def open_config(
         resolution: in the dataset's unit.
         data_dir: TFDS's data directory.
         source: where it should have come from; not asked if None.
+        **options: that it should have been built with.
 
     Raises:
-        DatasetError: no such dataset or resolution, not built, or built from another source.
+        DatasetError: no such dataset or resolution, not built, or built from another source or with
+            other options.
     """
     if name not in DATASETS:
         raise DatasetError(f"there is no dataset {name}; there are {', '.join(DATASETS)}")
     builder_class = DATASETS[name].builder_class
     config = builder_class.config_at(resolution)
     data_dir = Path(data_dir).expanduser().absolute()
-    builder = builder_class(config=config, data_dir=data_dir, source=source)
+    builder = builder_class(config=config, data_dir=data_dir, source=source, **options)
     if not builder.is_built():
         raise DatasetError(
             f"{name}/{config.name} is not built in {data_dir}; build it: mlp-med data build "

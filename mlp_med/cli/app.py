@@ -20,7 +20,12 @@ app.add_typer(study_app, name="study")
 
 console = Console(highlight=False, soft_wrap=True)
 
-DatasetName = Annotated[str, typer.Argument(help="luna16, dsb2017, metastasis_patches or table.")]
+DatasetName = Annotated[
+    str,
+    typer.Argument(
+        help="luna16, dsb2017, cbis_ddsm_crops, metastasis_patches, camelyon16 or table."
+    ),
+]
 Source = Annotated[
     Path,
     typer.Option("--source", help="Directory of the release; the csv file of a table."),
@@ -44,10 +49,18 @@ SpacingMm = Annotated[
     float | None,
     typer.Option("--spacing-mm", help="table only: edge of a pixel where files tell no mm."),
 ]
+Task = Annotated[
+    str | None,
+    typer.Option("--task", help="cbis_ddsm_crops only: lesion (against background) or pathology."),
+]
 DataDir = Annotated[Path, typer.Option("--data-dir", help="TFDS's data directory.")]
 StudyName = Annotated[str, typer.Argument(help="See `mlp-med study list`.")]
 StudyDataset = Annotated[
-    str, typer.Option("--dataset", help="luna16, dsb2017, metastasis_patches or table.")
+    str,
+    typer.Option(
+        "--dataset",
+        help="luna16, dsb2017, cbis_ddsm_crops, metastasis_patches, camelyon16 or table.",
+    ),
 ]
 SizeName = Annotated[str, typer.Option("--size", help="smoke, small or full.")]
 NumSeeds = Annotated[

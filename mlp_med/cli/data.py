@@ -13,11 +13,12 @@ from mlp_med.cli.app import (
     Resolutions,
     Source,
     SpacingMm,
+    Task,
     Workers,
     console,
     data_app,
 )
-from mlp_med.cli.datasets import build_dataset, find_dataset, table_options
+from mlp_med.cli.datasets import build_dataset, find_dataset, table_options, task_option
 
 
 @data_app.command("check")
@@ -27,9 +28,11 @@ def data_check(
     field_mm: FieldMm = None,
     spacing_mm: SpacingMm = None,
     resolution: Resolutions = None,
+    task: Task = None,
 ) -> None:
     """Tell what a build would use, skip and need, before anything is built."""
     options = table_options(dataset, field_mm, spacing_mm, resolution)
+    options |= task_option(dataset, task)
     report = find_dataset(dataset).check(source, **options)
     console.print(str(report), markup=False)
     if report.problems:
@@ -45,9 +48,11 @@ def data_build(
     workers: Workers = None,
     field_mm: FieldMm = None,
     spacing_mm: SpacingMm = None,
+    task: Task = None,
 ) -> None:
     """Build the same crops at several resolutions as TFDS datasets."""
     options = table_options(dataset, field_mm, spacing_mm)
+    options |= task_option(dataset, task)
     for builder in build_dataset(dataset, source, data_dir, resolution, workers, **options):
         counts = ", ".join(f"{s.num_examples} {name}" for name, s in builder.info.splits.items())
         console.print(f"{builder.info.full_name}: {counts} in {builder.data_dir}")
@@ -62,11 +67,13 @@ def data_show(
     field_mm: FieldMm = None,
     spacing_mm: SpacingMm = None,
     resolution: Resolutions = None,
+    task: Task = None,
 ) -> None:
     """Draw the same crops, one row a case, one column a resolution."""
     find_dataset(dataset)
     from mlp_med.crop_sheets import draw_source
 
     options = table_options(dataset, field_mm, spacing_mm, resolution)
+    options |= task_option(dataset, task)
     draw_source(dataset, source, out, num_cases=cases, **options)
     console.print(str(out))

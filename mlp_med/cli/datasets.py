@@ -57,6 +57,15 @@ def table_options(
     return options
 
 
+def task_option(dataset: str, task: str | None) -> dict[str, Any]:
+    """Which classes a dataset with several tasks has; refused for the others."""
+    if task is None:
+        return {}
+    if dataset != "cbis_ddsm_crops":
+        raise DatasetError(f"--task is for the dataset cbis_ddsm_crops; {dataset} has one task")
+    return {"task": task}
+
+
 def quiet_tensorflow() -> None:
     """TensorFlow's start-up notices are not news to the user of a command."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")

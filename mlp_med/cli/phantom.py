@@ -77,3 +77,55 @@ def phantom_dsb2017(
         markup=False,
     )
     console.print(f"{summary['statement']} Its departures: {out / MARKER}", markup=False)
+
+
+@phantom_app.command("camelyon16")
+def phantom_camelyon16(
+    out: Annotated[Path, typer.Argument(help="Directory to write, absent or empty.")],
+    slides: Annotated[int, typer.Option("--slides", min=20, help="Number of slides.")] = 60,
+    seed: Annotated[int, typer.Option("--seed", help="Same seed, same bytes.")] = 0,
+    workers: Workers = None,
+) -> None:
+    """Write whole-slide phantoms in CAMELYON16's layout (needs the extra `slides`)."""
+    from mlp_med.phantoms.camelyon16 import write_camelyon16
+    from mlp_med.phantoms.release import MARKER
+    from mlp_med.studies.progress import counting
+
+    with counting(console, "phantom slides") as progress:
+        summary = write_camelyon16(
+            out, num_slides=slides, seed=seed, num_workers=workers, progress=progress
+        )
+    num_bytes = summary["num_bytes"]
+    assert isinstance(num_bytes, int)
+    console.print(
+        f"{out}: PHANTOM of {summary['num_slides']} slides, seed {summary['seed']}, "
+        f"{summary['num_tumour_slides']} of them with metastases, {num_bytes / 1e9:.1f} GB",
+        markup=False,
+    )
+    console.print(f"{summary['statement']} Its departures: {out / MARKER}", markup=False)
+
+
+@phantom_app.command("cbis_ddsm_crops")
+def phantom_cbis_ddsm_crops(
+    out: Annotated[Path, typer.Argument(help="Directory to write, absent or empty.")],
+    patients: Annotated[int, typer.Option("--patients", min=10, help="Four films each.")] = 60,
+    seed: Annotated[int, typer.Option("--seed", help="Same seed, same bytes.")] = 0,
+    workers: Workers = None,
+) -> None:
+    """Write phantoms of film mammograms in exactly CBIS-DDSM's layout."""
+    from mlp_med.phantoms.cbis_ddsm_crops import write_cbis_ddsm_crops
+    from mlp_med.phantoms.release import MARKER
+    from mlp_med.studies.progress import counting
+
+    with counting(console, "phantom patients") as progress:
+        summary = write_cbis_ddsm_crops(
+            out, num_patients=patients, seed=seed, num_workers=workers, progress=progress
+        )
+    num_bytes = summary["num_bytes"]
+    assert isinstance(num_bytes, int)
+    console.print(
+        f"{out}: PHANTOM of {summary['num_patients']} patients, seed {summary['seed']}, with "
+        f"{summary['num_lesions']:,} lesions, each in a film of its own, {num_bytes / 1e9:.1f} GB",
+        markup=False,
+    )
+    console.print(f"{summary['statement']} Its departures: {out / MARKER}", markup=False)

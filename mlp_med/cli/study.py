@@ -18,11 +18,12 @@ from mlp_med.cli.app import (
     StudyDataset,
     StudyName,
     TableResolutions,
+    Task,
     TrackingUri,
     console,
     study_app,
 )
-from mlp_med.cli.datasets import table_options
+from mlp_med.cli.datasets import table_options, task_option
 
 NO_PHANTOM_PILOT = "no pilot of this phantom is recorded: there will be no verdict; run: make pilot"
 
@@ -30,13 +31,16 @@ NO_PHANTOM_PILOT = "no pilot of this phantom is recorded: there will be no verdi
 @study_app.command("list")
 def study_list() -> None:
     """List the studies, with the datasets and sizes that each has."""
-    from experiments import STUDIES
+    from experiments import COMPUTED, STUDIES
 
     for name, experiment in STUDIES.items():
         console.print(f"{name}: {experiment.QUESTION}")
         for dataset, sizes in experiment.SIZES.items():
             console.print(f"  {dataset}: {', '.join(sizes)}")
         console.print("  table (scans of your own): smoke, small, full")
+    for name, experiment in COMPUTED.items():
+        console.print(f"{name}: {experiment.QUESTION}")
+        console.print("  computed for every platform: mlp-med study compute")
 
 
 @study_app.command("plan")
@@ -49,6 +53,7 @@ def study_plan(
     field_mm: FieldMm = None,
     spacing_mm: SpacingMm = None,
     resolution: TableResolutions = None,
+    task: Task = None,
     seeds: NumSeeds = None,
     tracking_uri: TrackingUri = DEFAULT_TRACKING_URI,
 ) -> None:
@@ -59,6 +64,7 @@ def study_plan(
 
     ledger = open_ledger(tracking_uri)
     options = table_options(dataset, field_mm, spacing_mm, resolution)
+    options |= task_option(dataset, task)
     prepared = workflow.prepare(name, dataset, size, source, data_dir, options)
     pilot = workflow.recorded_pilot(prepared)
     study = workflow.plan(prepared, pilot, seeds)
@@ -81,6 +87,7 @@ def study_run(
     field_mm: FieldMm = None,
     spacing_mm: SpacingMm = None,
     resolution: TableResolutions = None,
+    task: Task = None,
     seeds: NumSeeds = None,
     tracking_uri: TrackingUri = DEFAULT_TRACKING_URI,
     workers: Annotated[
@@ -96,6 +103,7 @@ def study_run(
 
     ledger = open_ledger(tracking_uri)
     options = table_options(dataset, field_mm, spacing_mm, resolution)
+    options |= task_option(dataset, task)
     prepared = workflow.prepare(name, dataset, size, source, data_dir, options)
     train = functools.partial(workflow.train, ledger=ledger, workers=workers)
     try:
@@ -128,6 +136,7 @@ def study_pilot(
     field_mm: FieldMm = None,
     spacing_mm: SpacingMm = None,
     resolution: TableResolutions = None,
+    task: Task = None,
     tracking_uri: TrackingUri = DEFAULT_TRACKING_URI,
     record: Annotated[
         Path | None, typer.Option("--record", help="JSON file for the outcome, to be committed.")
@@ -142,6 +151,7 @@ def study_pilot(
         records.check_place(record)
     ledger = open_ledger(tracking_uri)
     options = table_options(dataset, field_mm, spacing_mm, resolution)
+    options |= task_option(dataset, task)
     prepared = workflow.prepare(name, dataset, size, source, data_dir, options)
     if prepared.size.pilot is None:
         raise StudyError(f"the {size} size of {name} claims nothing and needs no pilot")

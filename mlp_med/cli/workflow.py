@@ -51,7 +51,7 @@ def prepare(
         size_name: "smoke", "small" or "full".
         source: what to build from; None to take what is built.
         data_dir: TFDS's data directory.
-        options: what the user states of scans of their own.
+        options: what the user states of scans of their own, or the task of a dataset with several.
     """
     from experiments import find_study
     from mlp_med.studies.planning import open_dataset
@@ -69,8 +69,9 @@ def prepare(
         raise StudyError(f"{name} has no size {size_name!r} on {dataset!r}; it has {known}")
     size = sizes[size_name]
     if source is not None and dataset != "table":
-        build_dataset(dataset, source, data_dir, sorted(set(size.resolutions)))
-    opened = open_dataset(dataset, size.resolutions, data_dir, source)
+        build_dataset(dataset, source, data_dir, sorted(set(size.resolutions)), **options)
+    built_with = {} if dataset == "table" else options
+    opened = open_dataset(dataset, size.resolutions, data_dir, source, **built_with)
     return _prepared(name, size_name, size.on(phantom=opened.info.phantom), opened)
 
 
@@ -86,7 +87,7 @@ def _prepared(name: str, size_name: str, size: Any, opened: "OpenedDataset") -> 
         claim=experiment.claim(size, **described),
         arms=experiment.arms(size, **described),
         dataset=opened,
-        precision=precision(),
+        precision=precision(size.model),
     )
 
 
@@ -97,11 +98,12 @@ def _table_sizes(data_dir: Path) -> Mapping[str, Any]:
     return sizes_for_table(describe("table", data_dir))
 
 
-def precision() -> str:
-    """The Keras dtype policy of every cell on this machine."""
+def precision(model: str) -> str:
+    """The Keras dtype policy of every cell with this network on this machine."""
+    from mlp_med.models.presets import preset_arguments
     from mlp_med.training.precision import default_precision
 
-    return default_precision()
+    return default_precision(min(preset_arguments(model)["widths"]))
 
 
 def recorded_pilot(prepared: Prepared) -> "PilotResult | None":

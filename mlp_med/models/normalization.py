@@ -10,6 +10,7 @@ import keras
 import tensorflow as tf
 
 from mlp_med.models.batch_moments import normalize_by, normalize_by_batch
+from mlp_med.models.group_moments import normalize_by_group
 
 
 class FusedBatchNormalization(keras.layers.Layer):
@@ -120,7 +121,6 @@ class GroupNormalization(keras.layers.Layer):
         groups = min(self.num_groups, num_channels)
         while num_channels % groups:
             groups -= 1
-        self._channels_per_group = num_channels // groups
         self._groups = groups
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
@@ -133,14 +133,15 @@ class GroupNormalization(keras.layers.Layer):
     ) -> tuple[tf.Tensor, list[tf.Tensor]]:
         """The normalised input after ReLU; there is nothing to record."""
         del training
-        channels = inputs.shape[-1]
-        batch = tf.shape(inputs)[0]
-        positions = tf.cast(tf.reshape(inputs, (batch, -1, channels)), tf.float32)
-        mean, variance = self._group_moments(positions)
-        factor = self.scale.value * tf.math.rsqrt(variance + self.epsilon)
-        normalized = positions * factor + (self.offset.value - mean * factor)
-        result = tf.cast(normalized, inputs.dtype)
-        return _like(tf.nn.relu(result) if self.relu else result, inputs), []
+        normalized = normalize_by_group(
+            inputs,
+            tf.convert_to_tensor(self.scale.value),
+            tf.convert_to_tensor(self.offset.value),
+            num_groups=self._groups,
+            epsilon=self.epsilon,
+            relu=self.relu,
+        )
+        return normalized, []
 
     def record(self, moments: Sequence[tf.Tensor]) -> None:
         """Does nothing."""
@@ -153,19 +154,6 @@ class GroupNormalization(keras.layers.Layer):
         """The constructor's arguments."""
         own = {"num_groups": self.num_groups, "epsilon": self.epsilon, "relu": self.relu}
         return {**super().get_config(), **own}
-
-    def _group_moments(self, positions: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Mean and variance [batch, 1, channels] float32 of [batch, positions, channels]."""
-        mean = self._over_groups(tf.reduce_mean(positions, axis=1, keepdims=True))
-        variance = self._over_groups(
-            tf.reduce_mean(tf.math.squared_difference(positions, mean), axis=1, keepdims=True)
-        )
-        return mean, variance
-
-    def _over_groups(self, per_channel: tf.Tensor) -> tf.Tensor:
-        grouped = tf.reshape(per_channel, (-1, 1, self._groups, self._channels_per_group))
-        mean = tf.reduce_mean(grouped, axis=-1, keepdims=True)
-        return tf.reshape(mean + tf.zeros_like(grouped), tf.shape(per_channel))
 
 
 class NoNormalization(keras.layers.Layer):
@@ -201,12 +189,6 @@ class NoNormalization(keras.layers.Layer):
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
         return {**super().get_config(), "relu": self.relu}
-
-
-def _like(values: tf.Tensor, inputs: tf.Tensor) -> tf.Tensor:
-    restored = tf.reshape(values, tf.shape(inputs))
-    restored.set_shape(inputs.shape)
-    return restored
 
 
 def _num_replicas() -> int:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from mlp_med.errors import SourceError
-from mlp_med.phantoms.dicom import write_series
+from mlp_med.phantoms.dicom_series import write_series
 from mlp_med.phantoms.release import Progress, Release, num_bytes, write_release, write_whole
 from mlp_med.phantoms.scan import FLIPPED_SHARE, stream
 from mlp_med.phantoms.whole_chest import (

@@ -29,7 +29,7 @@ from mlp_med.reports.verdict_parts import (
 CONTRAST_NAMES = {COMPUTE: "grid and compute", AS_USED: "what a user sees"}
 STRATUM_NAMES = {
     "native_spacing_mm": "coarsest native axis, mm",
-    "diameter_mm": "nodule diameter, mm",
+    "diameter_mm": "lesion diameter, mm",
 }
 # Tags that decide a prediction: cells that differ in one were not trained alike.
 DECISIVE_TAGS = ("code_digest", "python", "processor")

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 from mlp_med.errors import DatasetError, StudyError
 from mlp_med.evidence.claim import Claim
@@ -107,7 +107,11 @@ def plan_study(
 
 
 def open_dataset(
-    dataset: str, resolutions: Sequence[float], data_dir: Path, source: Path | None
+    dataset: str,
+    resolutions: Sequence[float],
+    data_dir: Path,
+    source: Path | None,
+    **options: Any,
 ) -> OpenedDataset:
     """Opens every resolution.
 
@@ -116,14 +120,15 @@ def open_dataset(
         resolutions: mm a voxel (µm a pixel).
         data_dir: TFDS's data directory.
         source: where the dataset must have come from; None to take it as it was built.
+        **options: that it must have been built with.
 
     Raises:
-        DatasetError: a resolution is not built, or was built from another source.
+        DatasetError: a resolution is not built, or was built from another source or otherwise.
     """
     import tfds_builders
 
     builders = {
-        resolution: tfds_builders.open_config(dataset, resolution, data_dir, source)
+        resolution: tfds_builders.open_config(dataset, resolution, data_dir, source, **options)
         for resolution in sorted(set(resolutions))
     }
     metadata = {resolution: builder.info.metadata for resolution, builder in builders.items()}
