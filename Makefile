@@ -18,7 +18,7 @@ MLP_MED := $(VENV)/bin/mlp-med
 export MLFLOW_TRACKING_URI ?= sqlite:///$(abspath $(RUNS))/mlflow.db
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: help install-study install-test smoke study resolution slides pilot more-data controls calibration report rerun ui test lint lock bench clean
+.PHONY: help install-study install-test smoke study resolution slides slides-pilot pilot more-data controls calibration report rerun ui test lint lock bench clean
 
 help:  ## explain every target
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -68,6 +68,10 @@ slides: install-test  ## the resolution study on drawn whole slides, small (≤2
 	$(MLP_MED) phantom camelyon16 $(DATA)/phantom-camelyon16 --slides $(SLIDES) --seed 0
 	$(MLP_MED) study run resolution_matters --dataset camelyon16 --size small --source $(DATA)/phantom-camelyon16 --data-dir $(DATA)/tfds
 	$(MLP_MED) report resolution_matters --dataset camelyon16 --size small --out $(REPORTS)/slides
+
+slides-pilot: install-test  ## the small slide phantom's pilot, and its committed record, without which make slides ends in no verdict
+	$(MLP_MED) phantom camelyon16 $(DATA)/phantom-camelyon16 --slides $(SLIDES) --seed 0
+	$(MLP_MED) study pilot resolution_matters --dataset camelyon16 --size small --source $(DATA)/phantom-camelyon16 --data-dir $(DATA)/tfds --record experiments/pilots/resolution_matters-camelyon16-small.json
 
 pilot: install-study  ## the small phantom's pilot again, and its committed record (about an hour on 2 cores)
 	$(MLP_MED) phantom luna16 $(DATA)/phantom-luna16 --scans $(SCANS) --seed 0
