@@ -130,6 +130,47 @@ SIZES: Mapping[str, Mapping[str, Size]] = {
             ),
         ),
     },
+    # Whole lungs: a volume at 2 mm is 166 times a crop of luna16 at 1.25 mm. On two cores only the
+    # smoke size is a matter of minutes; the others are meant for a GPU, full with 80 GB and over
+    # 150 GB of main memory, and have not been tried.
+    "dsb2017": {
+        "smoke": Size(
+            resolutions=(2.0, 4.0),
+            primary=(2.0, 4.0),
+            model="residual_small",
+            global_batch_size=4,
+            learning_rate=3e-3,
+            budget_examples=48,
+            num_evaluations=2,
+            num_seeds=2,
+            no_verdict_reason="the smoke size trains too little to claim anything",
+        ),
+        "small": Size(
+            resolutions=(2.0, 4.0),
+            primary=(2.0, 4.0),
+            model="residual_small",
+            global_batch_size=8,
+            learning_rate=3e-3,
+            budget_examples=8_000,
+            num_evaluations=8,
+            num_seeds=5,
+            pilot=PilotDesign(most_budget_examples=64_000),
+        ),
+        "full": Size(
+            resolutions=(1.0, 2.0, 4.0),
+            primary=(1.0, 4.0),
+            model="residual",
+            global_batch_size=8,
+            learning_rate=1e-3,
+            budget_examples=16_000,
+            num_evaluations=20,
+            num_seeds=5,
+            intra_op_threads=2,
+            pilot=PilotDesign(
+                learning_rates=(3e-4, 9e-4, 2.7e-3), num_seeds=5, most_budget_examples=128_000
+            ),
+        ),
+    },
     "metastasis_patches": {
         "smoke": Size(
             resolutions=(1.94, 7.76),

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mlp_med.errors import DatasetError
-from tfds_builders import camelyon16, luna16, metastasis_patches, table
+from tfds_builders import camelyon16, dsb2017, luna16, metastasis_patches, table
 from tfds_builders.local_source_builder import LocalSourceBuilder, built_configs
 from tfds_builders.preview import PreviewCase
 from tfds_builders.source_report import SourceReport
@@ -71,7 +71,7 @@ def _dataset(module: object) -> Dataset:
 
 DATASETS: dict[str, Dataset] = {
     dataset.name: dataset
-    for dataset in map(_dataset, (luna16, metastasis_patches, camelyon16, table))
+    for dataset in map(_dataset, (luna16, dsb2017, metastasis_patches, camelyon16, table))
 }
 
 WANTED_SOURCE = {"table": "FILE.csv"}

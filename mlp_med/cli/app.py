@@ -21,7 +21,7 @@ app.add_typer(study_app, name="study")
 console = Console(highlight=False, soft_wrap=True)
 
 DatasetName = Annotated[
-    str, typer.Argument(help="luna16, metastasis_patches, camelyon16 or table.")
+    str, typer.Argument(help="luna16, dsb2017, metastasis_patches, camelyon16 or table.")
 ]
 Source = Annotated[
     Path,
@@ -49,7 +49,8 @@ SpacingMm = Annotated[
 DataDir = Annotated[Path, typer.Option("--data-dir", help="TFDS's data directory.")]
 StudyName = Annotated[str, typer.Argument(help="See `mlp-med study list`.")]
 StudyDataset = Annotated[
-    str, typer.Option("--dataset", help="luna16, metastasis_patches, camelyon16 or table.")
+    str,
+    typer.Option("--dataset", help="luna16, dsb2017, metastasis_patches, camelyon16 or table."),
 ]
 SizeName = Annotated[str, typer.Option("--size", help="smoke, small or full.")]
 NumSeeds = Annotated[

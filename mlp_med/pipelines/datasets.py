@@ -64,6 +64,19 @@ LUNA16 = DatasetDescription(
     label_at_centre=True,
 )
 
+DSB2017 = DatasetDescription(
+    name="dsb2017",
+    unit="mm",
+    resolutions=(1.0, 2.0, 4.0),
+    field_extent=352.0,
+    spatial_dims=3,
+    num_channels=1,
+    intensity_window=(-1000.0, 400.0),
+    patients_known=True,
+    class_names=("no cancer", "cancer"),
+    label_at_centre=False,
+)
+
 METASTASIS_PATCHES = DatasetDescription(
     name="metastasis_patches",
     unit="um",
@@ -91,7 +104,10 @@ CAMELYON16 = DatasetDescription(
 )
 
 DESCRIPTIONS: Mapping[str, DatasetDescription] = MappingProxyType(
-    {description.name: description for description in (LUNA16, METASTASIS_PATCHES, CAMELYON16)}
+    {
+        description.name: description
+        for description in (LUNA16, DSB2017, METASTASIS_PATCHES, CAMELYON16)
+    }
 )
 
 
