@@ -14,15 +14,15 @@ from typing import Any
 import keras
 
 from mlp_med.capacity.footprints import FLOAT32_BYTES
-from mlp_med.capacity.liveness import Peak, training_peak
+from mlp_med.capacity.liveness import Peak, forward_peak, training_peak
 from mlp_med.capacity.network import LayerCall, layer_calls
 from mlp_med.capacity.workload import Workload
 from mlp_med.models.residual import build_model
 
 # TensorFlow's threads, the traced step, its kernels and their tables: of any batch and grid.
-RUNNING_BYTES = 105_000_000
+RUNNING_BYTES = 103_000_000
 # The C library's heap is never packed: what stays unused between tensors, as a share of them.
-ALLOCATOR_SLACK = Fraction(12, 100)
+ALLOCATOR_SLACK = Fraction(9, 100)
 # A cell's process with all that it imports (`mlp_med.studies.worker.PRELOAD`), without crops.
 PROCESS_BASE_BYTES = 885_000_000
 # Batches between pipeline and step: two prefetched, one handed over, one in the making; beside
@@ -129,6 +129,11 @@ def calibrated_running_bytes(workload: Workload, above_base_bytes: int) -> int:
 def activation_peak(workload: Workload) -> Peak:
     """What the activations and their gradients take, by liveness over the network's layers."""
     return training_peak(calls_of(workload))
+
+
+def scoring_peak_bytes(workload: Workload) -> int:
+    """What the activations take when a batch is only scored: nothing is kept."""
+    return forward_peak(calls_of(workload))
 
 
 def calls_of(workload: Workload) -> list[LayerCall]:

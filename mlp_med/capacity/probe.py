@@ -20,6 +20,7 @@ from mlp_med.capacity.workload import Workload
 from mlp_med.errors import CapacityError
 
 NUM_STEPS = 4
+NUM_WAITING = 8  # batches beyond those that the steps take
 SMALL_STRIDES = 8  # of the network's, along an edge of a probe's grid
 
 
@@ -127,7 +128,8 @@ def run(workload: Workload, *, threads: int, num_steps: int) -> Probe:
         global_batch_size=workload.batch_size,
         seed=0,
         start=0,
-        budget_examples=num_steps * global_batch,
+        # More than the steps take: what waits between pipeline and step is part of the peak.
+        budget_examples=num_steps * global_batch + NUM_WAITING * workload.batch_size,
         resolution=description.finest,
         grid=description.finest,
         description=description,

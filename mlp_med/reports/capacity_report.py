@@ -31,7 +31,7 @@ OUTCOME_HEADER = (
 )
 ROOFLINE_HEADER = (
     *("platform", "task", "resolution", "bound", "TFLOP"),
-    *("GB", "FLOP a byte", "time", "energy"),
+    *("GB moved", "FLOP a byte", "activations", "time", "energy"),
 )
 
 
@@ -214,6 +214,7 @@ def _roofline_row(row: Any) -> list[str]:
         f"{row['operations'] / 1e12:.3g}",
         f"{row['bytes'] / 1e9:.3g}",
         f"{row['intensity']:.0f}",
+        f.memory(row["activation_bytes"]),
         _seconds(row["seconds"]),
         f"{row['energy_joules']:.3g} J" if row["energy_joules"] > 0 else f.NOT_KNOWN,
     ]

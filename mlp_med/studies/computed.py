@@ -11,6 +11,7 @@ import pandas as pd
 
 from mlp_med.capacity.arithmetic import inference_costs, input_bytes, training_costs
 from mlp_med.capacity.budget import Place
+from mlp_med.capacity.memory import activation_peak, scoring_peak_bytes
 from mlp_med.capacity.platforms import Platform
 from mlp_med.capacity.probe import probe
 from mlp_med.capacity.remedies import first_that_fits
@@ -110,8 +111,8 @@ def rooflines(
     """One row a platform, task, resolution and mode, training or inference.
 
     Columns: platform, task, resolution, unit, mode, precision (bfloat16 where the platform has it),
-    operations and bytes of a batch, intensity, seconds, energy_joules and bound; the last three are
-    missing where a figure of the platform is.
+    operations and bytes of a batch, intensity, activation_bytes (most alive at once), seconds,
+    energy_joules and bound; the last three are missing where a figure of the platform is.
     """
     rows = []
     for platform in platforms:
@@ -120,9 +121,9 @@ def rooflines(
             workload = dataclasses.replace(
                 task.workload(resolution, batch), precision=cast(Any, precision)
             )
-            for mode, costs in (
-                ("training", training_costs(workload)),
-                ("inference", inference_costs(workload)),
+            for mode, costs, alive in (
+                ("training", training_costs(workload), activation_peak(workload).num_bytes),
+                ("inference", inference_costs(workload), scoring_peak_bytes(workload)),
             ):
                 found = estimate(costs, input_bytes(workload), platform, precision)
                 operations = sum(cost.operations for cost in costs)
@@ -141,6 +142,7 @@ def rooflines(
                         "operations": float(operations),
                         "bytes": float(num_bytes),
                         "intensity": operations / num_bytes,
+                        "activation_bytes": float(alive),
                         **_estimated(found),
                     }
                 )

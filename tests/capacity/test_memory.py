@@ -53,6 +53,13 @@ def test_narrow_numbers_halve_what_is_kept(make_workload, norm):
     assert (0.49 if norm != "group" else 0.6) < narrow / wide < (0.51 if norm != "group" else 0.8)
 
 
+def test_group_normalisation_of_large_examples_keeps_no_float32_copy(make_workload):
+    large = {"voxels": (96,) * 3, "precision": "mixed_bfloat16"}
+    by_group = activation_peak(make_workload(norm="group", **large)).kept_bytes
+    by_batch = activation_peak(make_workload(norm="batch", **large)).kept_bytes
+    assert by_batch <= by_group < 1.2 * by_batch  # the small grids of the last stages
+
+
 def test_a_wider_network_needs_more(make_workload):
     small, large = (
         predict_memory(make_workload(model=model)) for model in ("residual_small", "residual")

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from mlp_med.capacity.budget import Place
@@ -13,21 +15,39 @@ def on(platform: str, budget: int, workload: Workload = LUNG):
     return first_that_fits(workload, Place(platform=catalogue()[platform]), budget)
 
 
+NARROW = replace(LUNG, precision="mixed_bfloat16")
+ONE_AT_A_TIME = replace(NARROW, batch_size=1, accumulation_steps=16)
+RECOMPUTED = replace(ONE_AT_A_TIME, recompute=True)
+
+
+def needed(workload: Workload) -> int:
+    return Place(platform=catalogue()["h100"]).needed(workload)
+
+
 @pytest.mark.parametrize(
-    ("budget", "remedy"),
+    ("last_that_fits", "remedy"),
     [
-        (40 * 10**9, "float32"),
-        (15 * 10**9, "bfloat16"),
-        (8 * 10**9, "accumulation"),
-        (1_450_000_000, "recomputation"),
-        (1_200_000_000, "sharding"),
-        (700_000_000, INFEASIBLE),
+        (LUNG, "float32"),
+        (NARROW, "bfloat16"),
+        (ONE_AT_A_TIME, "accumulation"),
+        (RECOMPUTED, "recomputation"),
     ],
 )
-def test_each_remedy_has_its_turn(budget, remedy):
+def test_each_remedy_has_its_turn(last_that_fits, remedy):
+    budget = needed(last_that_fits)
     found = on("h100", budget)
-    assert found.remedy == remedy
-    assert (found.peak_bytes <= budget) == (remedy != INFEASIBLE)
+    assert (found.remedy, found.workload, found.peak_bytes) == (remedy, last_that_fits, budget)
+    # A byte less, and it takes more than that.
+    assert ORDER.index(on("h100", budget - 1).remedy) > ORDER.index(remedy)
+
+
+def test_a_field_is_sharded_before_it_is_called_infeasible():
+    found = on("h100", needed(RECOMPUTED) - 1)
+    assert found.remedy == "sharding"
+    assert found.peak_bytes < needed(RECOMPUTED)
+    nothing = on("h100", 700_000_000)
+    assert nothing.remedy == INFEASIBLE
+    assert nothing.peak_bytes > 700_000_000
 
 
 def test_less_memory_never_needs_less_given_up():
@@ -48,11 +68,11 @@ def test_the_whole_batch_is_still_taken():
 
 
 def test_remedies_have_their_price():
-    plain, recomputed = on("h100", 10**12), on("h100", 1_450_000_000)
+    plain, recomputed = on("h100", 10**12), on("h100", needed(RECOMPUTED))
     assert plain.seconds > 0
     assert plain.energy_joules == pytest.approx(700 * plain.seconds)
     assert plain.price(3600.0) == pytest.approx(plain.seconds)
-    sharded = on("h100", 1_200_000_000)
+    sharded = on("h100", needed(RECOMPUTED) - 1)
     assert sharded.num_devices > 1
     assert sharded.price(3600.0) == pytest.approx(sharded.seconds * sharded.num_devices)
     assert recomputed.workload.recompute

@@ -1,4 +1,5 @@
 import json
+from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
@@ -75,6 +76,22 @@ def test_recomputation_keeps_less():
     plain, again = plan(*words), plan(*words, "--recompute")
     assert again["bytes"]["activations"] < 0.8 * plain["bytes"]["activations"]
     assert "recomputing" in run(*words, "--recompute")
+
+
+def test_crops_that_are_built_count_and_others_are_said_not_to(tmp_path, monkeypatch):
+    import tfds_builders
+
+    words = ["--resolution", "1.25", "--data-dir", str(tmp_path)]
+    assert any("not counted" in note for note in plan(*words)["notes"])
+    splits = {"train": SimpleNamespace(num_examples=70), "test": SimpleNamespace(num_examples=30)}
+    built = SimpleNamespace(info=SimpleNamespace(splits=splits))
+    monkeypatch.setattr(tfds_builders, "open_config", lambda *arguments: built)
+    (tmp_path / "luna16").mkdir()
+    found = plan(*words)
+    assert found["bytes"]["dataset"] == 100 * 32**3 * 2
+    assert found["notes"] == []
+    # Of another field they are others.
+    assert plan(*words, "--field-mm", "80")["bytes"]["dataset"] == 0
 
 
 def test_slides_are_in_micrometres():

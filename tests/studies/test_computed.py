@@ -63,6 +63,8 @@ def test_training_and_inference_stand_apart():
     found = rooflines([CROPS], 8, PLATFORMS)
     by_mode = found.groupby("mode")["operations"].sum()
     assert by_mode["training"] > 2 * by_mode["inference"]
+    alive = found.groupby("mode")["activation_bytes"].max()
+    assert alive["inference"] < alive["training"]
     assert set(found[found["platform"] == "h100"]["precision"]) == {"mixed_bfloat16"}
     unknown = found[found["platform"] == "et-soc-1"]
     assert unknown["seconds"].isna().all()
