@@ -20,8 +20,11 @@ app.add_typer(study_app, name="study")
 
 console = Console(highlight=False, soft_wrap=True)
 
+DATASETS = "luna16, metastasis_patches, cbis_ddsm_crops, breast_screening or table."
+
 DatasetName = Annotated[
-    str, typer.Argument(help="luna16, metastasis_patches, cbis_ddsm_crops or table.")
+    str,
+    typer.Argument(help="luna16, metastasis_patches, cbis_ddsm_crops, breast_screening or table."),
 ]
 Source = Annotated[
     Path,
@@ -53,7 +56,10 @@ Task = Annotated[
 DataDir = Annotated[Path, typer.Option("--data-dir", help="TFDS's data directory.")]
 StudyName = Annotated[str, typer.Argument(help="See `mlp-med study list`.")]
 StudyDataset = Annotated[
-    str, typer.Option("--dataset", help="luna16, metastasis_patches, cbis_ddsm_crops or table.")
+    str,
+    typer.Option(
+        "--dataset", help="luna16, metastasis_patches, cbis_ddsm_crops, breast_screening or table."
+    ),
 ]
 SizeName = Annotated[str, typer.Option("--size", help="smoke, small or full.")]
 NumSeeds = Annotated[
