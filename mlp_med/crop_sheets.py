@@ -67,6 +67,10 @@ def draw_built(
     _save(description, rows, f"{dataset}: crops of the test split", first.phantom, out)
 
 
+def _is_exam(description: DatasetDescription) -> bool:
+    return description.num_channels == FOUR_VIEWS
+
+
 def _side_by_side(exam: np.ndarray) -> np.ndarray:
     """[n, n, 4] → [2 n, 2 n, 1]."""
     rows = [np.concatenate([exam[..., k], exam[..., k + 1]], axis=1) for k in (0, 2)]
@@ -83,7 +87,7 @@ def _save(
     figure = draw_contact_sheet(
         [ContactCase(row.caption, _shown(row.crops, description)) for row in rows],
         unit=description.unit,
-        field_extent=description.field_extent,
+        field_extent=description.field_extent * (2 if _is_exam(description) else 1),
         title=title,
         phantom=phantom,
         window=description.intensity_window,
@@ -99,7 +103,7 @@ def _shown(
 
     The four views of an exam lie side by side, two by two.
     """
-    if description.num_channels == FOUR_VIEWS:
+    if _is_exam(description):
         crops = {resolution: _side_by_side(crop) for resolution, crop in crops.items()}
     if description.spatial_dims == 3 or description.num_channels == 3:
         return crops

@@ -5,9 +5,10 @@ import pydicom
 import pytest
 import tensorflow_datasets as tfds
 
-from mlp_med.crop_sheets import draw_source
+from mlp_med import crop_sheets
 from mlp_med.errors import SourceError
 from mlp_med.pipelines.datasets import describe
+from mlp_med.reports.contact_sheet import draw_contact_sheet
 from tests.tfds_builders.breast_screening.drawn_exams import (
     SPOT,
     TISSUE,
@@ -179,10 +180,21 @@ def test_a_byte_order_mark_is_no_part_of_a_name(release):
     assert problems_of(release) == []
 
 
-def test_a_sheet_shows_the_four_views_of_an_exam(release, tmp_path):
+def test_a_sheet_shows_the_four_views_of_an_exam_and_their_common_scale(
+    release, tmp_path, monkeypatch
+):
+    drawn = {}
+
+    def draw(cases, **of):
+        drawn.update(of, shape=cases[0].crops[0.8].shape)
+        return draw_contact_sheet(cases, **of)
+
+    monkeypatch.setattr(crop_sheets, "draw_contact_sheet", draw)
     out = tmp_path / "sheet.png"
-    draw_source("breast_screening", release, out, num_cases=1)
+    crop_sheets.draw_source("breast_screening", release, out, num_cases=1)
     assert out.stat().st_size > 10_000
+    assert drawn["shape"] == (640, 640, 3)
+    assert drawn["field_extent"] == 640 * 0.8
 
 
 def test_what_is_no_such_release_is_refused(tmp_path):
