@@ -11,18 +11,21 @@ RUNS ?= runs
 REPORTS ?= reports
 SCANS ?= 100
 SMOKE_SCANS ?= 20
+CHESTS ?= 24
+SLIDES ?= 60
 PATIENTS ?= 60
 
 VENV := .venv
+BENCH_VENV := .venv-bench
 MLP_MED := $(VENV)/bin/mlp-med
 export MLFLOW_TRACKING_URI ?= sqlite:///$(abspath $(RUNS))/mlflow.db
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: help install-study install-test smoke study resolution mammography pilot more-data controls calibration report rerun ui test lint lock bench clean
+.PHONY: help install-study install-test smoke study resolution dsb2017 slides slides-pilot mammography pilot more-data memory-fits platforms controls calibration report rerun ui bench test lint lock clean
 
 help:  ## explain every target
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
-	@echo "Variables: SOURCE=DIR of real scans (for resolution), RUN=id (for rerun), DATA, RUNS, REPORTS, SCANS, PATIENTS, PYTHON."
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@echo "Variables: SOURCE=DIR of real scans (for resolution), RUN=id (for rerun), DATA, RUNS, REPORTS, SCANS, CHESTS, SLIDES, PATIENTS, PYTHON."
 
 # ---- the environment: made from a hashed lock, made again when the lock changes
 define install
@@ -64,6 +67,20 @@ resolution: install-study  ## the resolution study at full size on real scans: m
 	$(MLP_MED) study run resolution_matters --size full --source "$(SOURCE)" --data-dir $(DATA)/tfds-full
 	$(MLP_MED) report resolution_matters --size full --out $(REPORTS)/resolution_matters-full
 
+dsb2017: install-study  ## whole lungs: phantom in Data Science Bowl 2017's layout, the smoke study on it, report (≤20 minutes on 2 cores); claims no verdict
+	$(MLP_MED) phantom dsb2017 $(DATA)/phantom-dsb2017 --scans $(CHESTS) --seed 0
+	$(MLP_MED) study run resolution_matters --dataset dsb2017 --size smoke --source $(DATA)/phantom-dsb2017 --data-dir $(DATA)/tfds-dsb2017
+	$(MLP_MED) report resolution_matters --dataset dsb2017 --size smoke --out $(REPORTS)/dsb2017
+
+slides: install-test  ## the resolution study on drawn whole slides, small (≤20 minutes on 2 cores; OpenSlide is in the tests' lock)
+	$(MLP_MED) phantom camelyon16 $(DATA)/phantom-camelyon16 --slides $(SLIDES) --seed 0
+	$(MLP_MED) study run resolution_matters --dataset camelyon16 --size small --source $(DATA)/phantom-camelyon16 --data-dir $(DATA)/tfds
+	$(MLP_MED) report resolution_matters --dataset camelyon16 --size small --out $(REPORTS)/slides
+
+slides-pilot: install-test  ## the small slide phantom's pilot, and its committed record, without which make slides ends in no verdict
+	$(MLP_MED) phantom camelyon16 $(DATA)/phantom-camelyon16 --slides $(SLIDES) --seed 0
+	$(MLP_MED) study pilot resolution_matters --dataset camelyon16 --size small --source $(DATA)/phantom-camelyon16 --data-dir $(DATA)/tfds --record experiments/pilots/resolution_matters-camelyon16-small.json
+
 mammography: install-study  ## the resolution study on a phantom of film mammograms, small, report (≤20 minutes on 2 cores)
 	$(MLP_MED) phantom cbis_ddsm_crops $(DATA)/phantom-cbis-ddsm --patients $(PATIENTS) --seed 0
 	$(MLP_MED) study run resolution_matters --dataset cbis_ddsm_crops --size small --source $(DATA)/phantom-cbis-ddsm --data-dir $(DATA)/tfds
@@ -77,6 +94,14 @@ more-data: install-study  ## would more training patients do instead? the phanto
 	$(MLP_MED) phantom luna16 $(DATA)/phantom-luna16 --scans $(SCANS) --seed 0
 	$(MLP_MED) study run more_data --size small --source $(DATA)/phantom-luna16 --data-dir $(DATA)/tfds
 	$(MLP_MED) report more_data --size small --out $(REPORTS)/more_data
+
+memory-fits: install-study  ## what fits on which machine, and what must be given up; a few cells measured here (≤5 minutes)
+	$(MLP_MED) study compute memory_fits --measure
+	$(MLP_MED) report memory_fits --out $(REPORTS)/memory_fits
+
+platforms: install-study  ## what a step waits for on each machine, beside this one measured (≤5 minutes)
+	$(MLP_MED) study compute platforms --measure
+	$(MLP_MED) report platforms --out $(REPORTS)/platforms
 
 controls: install-study  ## run the negative and the positive control, and write their committed record (≤20 minutes on 2 cores)
 	$(MLP_MED) controls --data-dir $(DATA)/controls
@@ -93,6 +118,11 @@ rerun: install-study  ## train one cell again from the ledger and compare: make 
 
 ui: install-study  ## MLflow's own UI over the ledger, on the loopback; Ctrl-C ends every process
 	$(MLP_MED) ui
+
+bench: install-study  ## our training step beside PyTorch's: a table, a figure and their JSON in build/bench
+	test -x $(BENCH_VENV)/bin/python || $(PYTHON) -m venv $(BENCH_VENV)
+	$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check 'torch==2.13.0' numpy
+	$(VENV)/bin/python benchmarks/step_time.py --torch-python $(BENCH_VENV)/bin/python --out build/bench
 
 # ---- development
 test: install-test  ## install, lint, types, tests (≤15 minutes on 2 cores)

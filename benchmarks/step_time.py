@@ -1,95 +1,77 @@
-"""Our training step beside PyTorch's: the same 3D network, in turns, in one run.
+"""Our training step beside PyTorch's: the same networks, in turns, in one run.
 
-    python benchmarks/step_time.py --torch-python PATH --threads 2 --out step_time.json
+    make bench
+    python benchmarks/step_time.py --torch-python PATH --shape 32x32x32:16 --out build/bench
 
-The network is four stages of two 3×3×3 convolutions + batch norm + ReLU, 16-32-64-128 channels,
-max-pool between, global average pool, SGD with momentum; 32³ voxels × batch 16 by default. Both
-sides run short blocks in turn, so that what else happens on the machine falls on both alike; only
-the ratios within one run mean anything. PyTorch (extra `bench`) may live in another environment:
-give its interpreter with --torch-python.
+The network is four stages of two 3×3(×3) convolutions + batch norm + ReLU, 16-32-64-128 channels,
+max-pool between, global average pool, SGD with momentum. Both sides run short blocks in turn, so
+that what else happens on the machine falls on both alike; only the ratios within one run mean
+anything. Beside them stand the convolutions alone, which no step can undercut, and the memory that
+one example more takes. PyTorch (extra `bench`) may live in another environment: give its
+interpreter with --torch-python.
 """
 
 import argparse
 import json
-import os
-import platform
 import statistics
 import subprocess
 import sys
-import time
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+import matplotlib as mpl
+import matplotlib.pyplot as plt
 
-import keras
-import tensorflow as tf
-
-from mlp_med.models.convolution import Convolution3D
-from mlp_med.models.normalization import FusedBatchNormalization
+from mlp_med.cores import available_cores
+from mlp_med.processor import processor_name
 from mlp_med.training.precision import cpu_has_bfloat16
-from mlp_med.training.threads import available_cores, configure_threads
 
-WIDTHS = (16, 32, 64, 128)
+SHAPES = ("32x32x32:16", "64x64x64:4", "64x64x64:16", "96x96x96:2", "512x512:8")
+MEMORY_SHAPE, MEMORY_BATCHES = (64, 64, 64), (2, 16)
+OURS, THEIRS, LIMIT = "mlp_med", "PyTorch", "convolutions"
 STEPS_PER_BLOCK = 2
-SETTLING_SECONDS = 0.3
 
 
-def network() -> keras.Model:
-    """Our layers in the benchmark's network."""
-    inputs = x = keras.Input((None, None, None, 1))
-    for stage, width in enumerate(WIDTHS):
-        if stage:
-            x = keras.layers.MaxPooling3D(2)(x)
-        for _ in range(2):
-            x = Convolution3D(width, 3, padding="same", use_bias=False)(x)
-            x = FusedBatchNormalization()(x)
-    x = keras.ops.mean(x, axis=(1, 2, 3))
-    return keras.Model(inputs, keras.layers.Dense(1, dtype="float32")(x))
+@dataclass(frozen=True)
+class Shape:
+    """A grid of voxels (pixels), and how many examples a step has."""
+
+    grid: tuple[int, ...]
+    batch_size: int
+
+    @classmethod
+    def parse(cls, text: str) -> "Shape":
+        """Reads "64x64x64:4"."""
+        grid, batch_size = text.split(":")
+        return cls(tuple(int(edge) for edge in grid.split("x")), int(batch_size))
+
+    def __str__(self) -> str:
+        edge = self.grid[0]
+        power = {2: "²", 3: "³"}[len(self.grid)]
+        return f"{edge}{power} × {self.batch_size}"
 
 
-def our_step(grid: int, batch_size: int, precision: str) -> Callable[[], float]:
-    """A function that takes one of our steps and returns its seconds."""
-    keras.config.set_dtype_policy(precision)
-    model = network()
-    keras.config.set_dtype_policy("float32")
-    images = tf.random.stateless_normal((batch_size, grid, grid, grid, 1), seed=(1, 2))
-    labels = tf.cast(tf.random.stateless_uniform((batch_size, 1), seed=(3, 4)) > 0.5, tf.float32)
-    variables = [variable.value for variable in model.trainable_variables]
-    momenta = [tf.Variable(tf.zeros_like(variable)) for variable in variables]
-
-    @tf.function(autograph=False)
-    def step() -> tf.Tensor:
-        with tf.GradientTape() as tape:
-            losses = tf.nn.sigmoid_cross_entropy_with_logits(labels, model(images, training=True))
-            loss = tf.reduce_mean(losses)
-        gradients = tape.gradient(loss, variables)
-        for variable, momentum, gradient in zip(variables, momenta, gradients, strict=True):
-            tf.raw_ops.ResourceApplyMomentum(
-                var=variable.handle, accum=momentum.handle, lr=0.01, grad=gradient, momentum=0.9
-            )
-        return loss
-
-    def timed() -> float:
-        began = time.perf_counter()
-        float(step())
-        return time.perf_counter() - began
-
-    for _ in range(2):
-        timed()
-    return timed
+def settings() -> dict[str, list[str]]:
+    """What each side can do on this machine."""
+    precisions = ["float32", *(["mixed_bfloat16"] if cpu_has_bfloat16() else [])]
+    ours = [*precisions, f"{precisions[-1]}+recompute", f"{precisions[-1]}+group"]
+    limits = [f"{LIMIT} {precision}" for precision in precisions]
+    theirs = ["contiguous", "channels_last", "contiguous+compile", "channels_last+compile"]
+    if cpu_has_bfloat16():
+        theirs += ["channels_last+bfloat16", "channels_last+bfloat16+compile"]
+    return {OURS: ours + limits, THEIRS: theirs}
 
 
-class Torch:
-    """PyTorch's half in its own process, asked for one block at a time."""
+class Server:
+    """One side's process, asked for one block at a time."""
 
-    def __init__(self, python: str, grid: int, batch_size: int, threads: int):
-        script = Path(__file__).with_name("torch_step.py")
-        sizes = ["--grid", str(grid), "--batch-size", str(batch_size), "--threads", str(threads)]
+    def __init__(self, python: str, script: str, shape: Shape, threads: int):
+        path = Path(__file__).with_name(script)
+        sizes = ["--grid", *map(str, shape.grid), "--batch-size", str(shape.batch_size)]
         self._process = subprocess.Popen(
-            [python, str(script), *sizes],
+            [python, str(path), *sizes, "--threads", str(threads)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -97,13 +79,12 @@ class Torch:
         )
         self.version = self._answer()["version"]
 
-    def block(self, setting: str, steps: int) -> list[float] | str:
-        """Seconds of each step, or why the setting cannot run."""
+    def block(self, setting: str, steps: int) -> dict[str, Any]:
+        """Seconds of each step and the peak memory so far, or an error."""
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps({"setting": setting, "steps": steps}) + "\n")
         self._process.stdin.flush()
-        answer = self._answer()
-        return answer["error"] if "error" in answer else answer["seconds"]
+        return self._answer()
 
     def close(self) -> None:
         """Ends the process."""
@@ -115,132 +96,147 @@ class Torch:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            raise SystemExit("PyTorch's process ended; does --torch-python have torch installed?")
+            raise SystemExit(f"{self._process.args[:2]} ended; does --torch-python have torch?")
         return json.loads(line)
 
 
-def measure(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Runs the blocks in turn and returns every step's seconds by setting."""
-    precisions = ["float32", *(["mixed_bfloat16"] if cpu_has_bfloat16() else [])]
-    layouts = ["contiguous", "channels_last", "contiguous+compile", "channels_last+compile"]
-    if cpu_has_bfloat16():
-        layouts += ["channels_last+bfloat16", "channels_last+bfloat16+compile"]
-    ours = {
-        f"mlp_med {name}": our_step(arguments.grid, arguments.batch_size, name)
-        for name in precisions
+def servers(torch_python: str, shape: Shape, threads: int) -> dict[str, Server]:
+    """A fresh process of each side."""
+    return {
+        OURS: Server(sys.executable, "our_step.py", shape, threads),
+        THEIRS: Server(torch_python, "torch_step.py", shape, threads),
     }
-    torch = Torch(arguments.torch_python, arguments.grid, arguments.batch_size, arguments.threads)
+
+
+def measure(shape: Shape, arguments: argparse.Namespace) -> dict[str, list[float]]:
+    """Seconds of every step by setting; a setting that cannot run here is left out."""
+    sides = servers(arguments.torch_python, shape, arguments.threads)
     seconds: dict[str, list[float]] = {}
-    failed: dict[str, str] = {}
+    failed: set[str] = set()
     try:
         for _ in range(arguments.blocks):
-            for name, step in ours.items():
-                _settle(step)
-                seconds.setdefault(name, []).extend(step() for _ in range(STEPS_PER_BLOCK))
-            for layout in layouts:
-                name = f"PyTorch {layout}"
-                if name in failed:
-                    continue
-                answer = torch.block(layout, STEPS_PER_BLOCK)
-                if isinstance(answer, str):
-                    failed[name] = answer
-                else:
-                    seconds.setdefault(name, []).extend(answer)
+            for side, names in settings().items():
+                for name in names:
+                    label = f"{side} {name}"
+                    if label in failed:
+                        continue
+                    answer = sides[side].block(name, STEPS_PER_BLOCK)
+                    if "error" in answer:
+                        print(f"{label} cannot run here: {answer['error']}", file=sys.stderr)
+                        failed.add(label)
+                    else:
+                        seconds.setdefault(label, []).extend(answer["seconds"])
     finally:
-        torch.close()
-    return {"seconds": seconds, "failed": failed, "torch": torch.version}
+        for server in sides.values():
+            server.close()
+    return seconds
 
 
-def _settle(step: Callable[[], float]) -> None:
-    """Lets the other side's threads stop spinning, and takes a step that does not count."""
-    time.sleep(SETTLING_SECONDS)
-    step()
-
-
-def summarise(measured: dict[str, Any]) -> dict[str, Any]:
-    """Best and median seconds by setting, and PyTorch's best over ours."""
+def summarise(seconds: Mapping[str, Sequence[float]]) -> dict[str, Any]:
+    """Best and median seconds by setting, PyTorch's best over ours, and ours over the limit."""
     table = {
         name: {"best": min(values), "median": statistics.median(values), "steps": len(values)}
-        for name, values in measured["seconds"].items()
+        for name, values in seconds.items()
     }
 
-    def ratio(figure: str) -> float:
-        best = {
-            side: min(row[figure] for name, row in table.items() if name.startswith(side))
-            for side in ("PyTorch", "mlp_med")
-        }
-        return best["PyTorch"] / best["mlp_med"]
+    def fastest(prefix: str, figure: str) -> float:
+        return min(row[figure] for name, row in table.items() if name.startswith(prefix))
 
+    limit = f"{OURS} {LIMIT}"
+    steps = {name: row for name, row in table.items() if not name.startswith(limit)}
+    ours = {
+        f: min(r[f] for n, r in steps.items() if n.startswith(OURS)) for f in ("best", "median")
+    }
     return {
         "table": table,
-        "torch_over_ours": {
-            "best": ratio("best"),
-            "median": ratio("median"),
-            "median_block": statistics.median(_block_ratios(measured["seconds"])),
-        },
-        "failed": measured["failed"],
+        "torch_over_ours": {f: fastest(THEIRS, f) / ours[f] for f in ours},
+        "limit_over_ours": {f: fastest(limit, f) / ours[f] for f in ours},
     }
 
 
-def _block_ratios(seconds: dict[str, list[float]]) -> list[float]:
-    """PyTorch's fastest step over ours in each round of blocks."""
-    num_steps = min(len(values) for values in seconds.values())
-    ratios = []
-    for first in range(0, num_steps, STEPS_PER_BLOCK):
-        fastest = {
-            side: min(
-                min(values[first : first + STEPS_PER_BLOCK])
-                for name, values in seconds.items()
-                if name.startswith(side)
-            )
-            for side in ("PyTorch", "mlp_med")
-        }
-        ratios.append(fastest["PyTorch"] / fastest["mlp_med"])
-    return ratios
+def memory_per_example(arguments: argparse.Namespace) -> dict[str, float]:
+    """Bytes of peak memory that one example more takes, by setting; each in fresh processes."""
+    found = {}
+    for side, names in settings().items():
+        for name in names:
+            if name.startswith(LIMIT):
+                continue
+            peaks = []
+            for batch_size in MEMORY_BATCHES:
+                shape = Shape(MEMORY_SHAPE, batch_size)
+                script = {OURS: "our_step.py", THEIRS: "torch_step.py"}[side]
+                python = {OURS: sys.executable, THEIRS: arguments.torch_python}[side]
+                server = Server(python, script, shape, arguments.threads)
+                peaks.append(server.block(name, STEPS_PER_BLOCK).get("peak_memory_bytes"))
+                server.close()
+            if None not in peaks:
+                small, large = MEMORY_BATCHES
+                found[f"{side} {name}"] = (peaks[1] - peaks[0]) / (large - small)
+    return found
+
+
+def draw(results: Mapping[str, Any], path: Path) -> None:
+    """Bars: seconds of each setting over those of PyTorch's best, a group of bars a shape."""
+    mpl.use("Agg")
+    names = [*dict.fromkeys(n for r in results["shapes"].values() for n in r["table"])]
+    figure, axes = plt.subplots(figsize=(10, 1.2 + 0.19 * len(names) * len(results["shapes"])))
+    place, ticks = 0.0, []
+    for shape, result in results["shapes"].items():
+        best = min(r["median"] for n, r in result["table"].items() if n.startswith(THEIRS))
+        rows = sorted(result["table"].items(), key=lambda item: item[1]["median"])
+        for name, row in rows:
+            colour = "0.6" if LIMIT in name else "C0" if name.startswith(OURS) else "C1"
+            axes.barh(place, row["median"] / best, color=colour)
+            text = f"{name}: {row['median']:.3f} s"
+            axes.text(row["median"] / best + 0.02, place, text, va="center", fontsize=6)
+            place -= 1
+        ticks.append((place + len(rows) / 2 + 0.5, shape))
+        place -= 1
+    axes.set_yticks([y for y, _ in ticks], [shape for _, shape in ticks])
+    axes.axvline(1.0, color="0.3", linewidth=0.8)
+    axes.set_xlabel("median seconds of a training step, PyTorch's best setting = 1")
+    axes.set_title(f"{results['processor']}, {results['threads']} threads", fontsize=9)
+    figure.tight_layout()
+    figure.savefig(path, dpi=150)
+
+
+def show(results: Mapping[str, Any]) -> None:
+    """Prints the tables."""
+    for shape, result in results["shapes"].items():
+        print(f"\n{shape}, {results['threads']} threads: seconds of a step")
+        for name, row in sorted(result["table"].items(), key=lambda item: item[1]["median"]):
+            print(f"  {name:42} best {row['best']:7.3f}   median {row['median']:7.3f}")
+        torch, limit = result["torch_over_ours"], result["limit_over_ours"]
+        print(
+            f"  PyTorch's best / ours: {torch['median']:.2f} by medians, {torch['best']:.2f} by "
+            f"best steps; convolutions alone / ours: {limit['median']:.2f}, {limit['best']:.2f}"
+        )
+    if results["memory_per_example"]:
+        first, last = MEMORY_BATCHES
+        print(f"\n64³, batch {first} → {last}: MB of peak memory an example")
+        for name, size in sorted(results["memory_per_example"].items(), key=lambda item: item[1]):
+            print(f"  {name:42} {size / 1e6:6.1f}")
 
 
 def main() -> None:
-    """Measures, prints a table and writes JSON."""
+    """Measures, prints tables, and writes JSON and the figure."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--grid", type=int, default=32, help="voxels along an edge")
-    parser.add_argument("--batch-size", type=int, default=16)
+    parser.add_argument("--shape", action="append", help="as 64x64x64:4; repeat it; all if absent")
     parser.add_argument("--threads", type=int, default=available_cores())
-    parser.add_argument("--blocks", type=int, default=10, help=f"of {STEPS_PER_BLOCK} steps each")
+    parser.add_argument("--blocks", type=int, default=5, help=f"of {STEPS_PER_BLOCK} steps each")
+    parser.add_argument("--no-memory", action="store_true", help="time alone")
     parser.add_argument("--torch-python", default=sys.executable, help="interpreter with PyTorch")
-    parser.add_argument("--out", type=Path, help="where to write the figures as JSON")
+    parser.add_argument("--out", type=Path, help="folder for step_time.json and step_time.png")
     arguments = parser.parse_args()
-    configure_threads(arguments.threads)
-    measured = measure(arguments)
-    summary = summarise(measured)
-    print(f"{arguments.grid}³ × batch {arguments.batch_size}, {arguments.threads} threads")
-    for name, row in sorted(summary["table"].items(), key=lambda item: item[1]["best"]):
-        print(f"{name:35} best {row['best']:7.3f} s   median {row['median']:7.3f} s")
-    for name, reason in summary["failed"].items():
-        print(f"{name:35} cannot run here: {reason}")
-    ratios = summary["torch_over_ours"]
-    print(
-        f"PyTorch's best setting / ours: {ratios['best']:.2f} best of all steps, "
-        f"{ratios['median']:.2f} median, {ratios['median_block']:.2f} median over rounds"
-    )
+    shapes = [Shape.parse(text) for text in arguments.shape or SHAPES]
+    results: dict[str, Any] = {"processor": processor_name(), "threads": arguments.threads}
+    results["shapes"] = {str(shape): summarise(measure(shape, arguments)) for shape in shapes}
+    results["memory_per_example"] = {} if arguments.no_memory else memory_per_example(arguments)
+    show(results)
     if arguments.out is not None:
-        context = {
-            "grid": arguments.grid,
-            "batch_size": arguments.batch_size,
-            "threads": arguments.threads,
-            "processor": _processor(),
-            "tensorflow": tf.__version__,
-            "keras": keras.__version__,
-            "torch": measured["torch"],
-        }
-        arguments.out.write_text(json.dumps({**context, **summary}, indent=2) + "\n")
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "")
+        arguments.out.mkdir(parents=True, exist_ok=True)
+        (arguments.out / "step_time.json").write_text(json.dumps(results, indent=2) + "\n")
+        draw(results, arguments.out / "step_time.png")
 
 
 if __name__ == "__main__":

@@ -3,13 +3,15 @@
 from pathlib import Path
 from types import ModuleType
 
-from experiments import more_data, resolution_matters
+from experiments import memory_fits, more_data, platforms, resolution_matters
 from mlp_med.errors import StudyError
 
 STUDIES: dict[str, ModuleType] = {
     "resolution_matters": resolution_matters,
     "more_data": more_data,
 }
+# Computed from the capacity model; they train nothing that has to converge.
+COMPUTED: dict[str, ModuleType] = {"memory_fits": memory_fits, "platforms": platforms}
 CALIBRATION = Path(__file__).with_name("calibration.json")  # simulated studies' error rates
 PILOTS = Path(__file__).with_name("pilots")  # recorded pilots, named <study>-<dataset>-<size>.json
 
@@ -20,6 +22,8 @@ def find_study(name: str) -> ModuleType:
     Raises:
         StudyError: there is no study of this name.
     """
+    if name in COMPUTED:
+        raise StudyError(f"{name} trains nothing that converges; run: mlp-med study compute {name}")
     if name not in STUDIES:
         raise StudyError(f"there is no study {name!r}; there are: {', '.join(STUDIES)}")
     return STUDIES[name]

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from experiments.resolution_matters import Size
+from experiments.sizes import Size
 from mlp_med.errors import EvidenceError
 from mlp_med.evidence.controls import Controls, read_record
 from mlp_med.studies.provenance import code_digest, common_code_digest, evidence_digest

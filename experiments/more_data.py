@@ -21,8 +21,8 @@ from dataclasses import replace
 from fractions import Fraction
 
 from experiments import resolution_matters
-from experiments.resolution_matters import SIZES as SIZES  # the same data, networks and budgets
-from experiments.resolution_matters import Size
+from experiments.sizes import SIZES as SIZES  # the same data, networks and budgets
+from experiments.sizes import Size
 from mlp_med.evidence.claim import Claim
 from mlp_med.studies.arm import Arm, arm_name, own_controls
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from experiments.resolution_matters import Size
+from experiments.sizes import Size
 from mlp_med.pipelines.datasets import DatasetDescription
 from mlp_med.studies.pilot import PilotDesign
 

@@ -32,8 +32,13 @@ def draw_source(dataset: str, source: Path, out: Path, *, num_cases: int, **opti
     cases = tfds_builders.DATASETS[dataset].preview(source, num_cases, **options)
     resolutions = {f"{r:g}{description.unit}": r for r in description.resolutions}
     rows = [
-        ContactCase(case.label, {resolutions[name]: crop for name, crop in case.crops.items()})
+        row
         for case in cases
+        for row in _rows(
+            case.label,
+            {resolutions[name]: crop for name, crop in case.crops.items()},
+            description,
+        )
     ]
     phantom = tfds_builders.DATASETS[dataset].check(source, **options).phantom
     _save(description, rows, f"{dataset}: {source.name}", phantom, out)
@@ -63,7 +68,7 @@ def draw_built(
     for index in chosen:
         diameter = first.strata.get("diameter_mm", np.zeros(len(first)))[index]
         caption = names[first.labels[index]] + (f", {diameter:.1f} mm" if diameter else "")
-        rows.append(ContactCase(caption, {r: split.images[index] for r, split in splits.items()}))
+        rows += _rows(caption, {r: split.images[index] for r, split in splits.items()}, description)
     _save(description, rows, f"{dataset}: crops of the test split", first.phantom, out)
 
 
@@ -94,6 +99,20 @@ def _save(
     )
     out.parent.mkdir(parents=True, exist_ok=True)
     save_contact_sheet(figure, out)
+
+
+def _rows(
+    caption: str, crops: Mapping[float, np.ndarray], description: DatasetDescription
+) -> list[ContactCase]:
+    """The rows of one case: of a whole volume, no single spot of it, a coronal slice as well.
+
+    Its axes become [y, z from the head down, x], so that what a sheet shows as a volume's axial
+    slice is the coronal one, head up.
+    """
+    if description.spatial_dims == 2 or description.label_at_centre:
+        return [ContactCase(caption, crops)]
+    coronal = {r: crop[::-1].swapaxes(0, 1) for r, crop in crops.items()}
+    return [ContactCase(f"{caption}, axial", crops), ContactCase(f"{caption}, coronal", coronal)]
 
 
 def _shown(

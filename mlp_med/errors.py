@@ -38,3 +38,7 @@ class StudyError(MlpMedError):
 
 class EvidenceError(MlpMedError):
     """Predictions do not fit together, so that no comparison can be made from them."""
+
+
+class CapacityError(MlpMedError):
+    """A plan was asked for that no machine, budget or network can mean."""

@@ -3,6 +3,7 @@
 import csv
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,8 @@ def read_table(
     path: Path, *, text: Sequence[str] = (), numbers: Sequence[str] = ()
 ) -> pd.DataFrame:
     """Reads the named columns of a csv file; line ends may be LF or CRLF, other columns may exist.
+
+    Values may be separated by semicolons, as many spreadsheets do, if the first line has no comma.
 
     Args:
         path: the file; its first line holds the column names.
@@ -46,7 +49,7 @@ def read_column_names(path: Path) -> list[str]:
     Raises:
         SourceError: the file cannot be read.
     """
-    return [name.strip() for name in next(csv.reader(_read_text(path).splitlines()), [])]
+    return [name.strip() for name in next(_csv_reader(_read_text(path)), [])]
 
 
 def read_list(path: Path) -> list[str]:
@@ -69,8 +72,14 @@ def _read_text(path: Path) -> str:
         ) from error
 
 
+def _csv_reader(text: str) -> Any:
+    lines = text.splitlines(keepends=True)
+    by_semicolons = bool(lines) and ";" in lines[0] and "," not in lines[0]
+    return csv.reader(lines, delimiter=";" if by_semicolons else ",")
+
+
 def _read_records(path: Path, wanted: list[str]) -> tuple[list[int], list[list[str]]]:
-    reader = csv.reader(_read_text(path).splitlines(keepends=True))
+    reader = _csv_reader(_read_text(path))
     lines, records = [], []
     try:
         header = [name.strip() for name in next(reader, [])]

@@ -8,13 +8,18 @@ import sys
 from rich.console import Console
 
 from mlp_med.cli import (  # noqa: F401  # they register their verbs
+    computed,
     controls,
     data,
     froc,
+    froc_slides,
     ledger,
     phantom,
+    plan,
+    platforms,
     rerun,
     study,
+    submission,
     verdict,
 )
 from mlp_med.cli.app import app

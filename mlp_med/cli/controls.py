@@ -77,7 +77,7 @@ def _run_control(ledger: "Ledger", name: str, variant: str, data_dir: Path) -> "
         claim=claim,
         arms=[arm for arm in every if arm.name in claim.primary],
         dataset=opened,
-        precision=workflow.precision(),
+        precision=workflow.precision(SIZE.model),
     )
     study = workflow.plan(prepared, None, None)
     found = workflow.train(study, ledger)

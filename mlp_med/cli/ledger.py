@@ -17,16 +17,23 @@ def report(
     tracking_uri: TrackingUri = DEFAULT_TRACKING_URI,
 ) -> None:
     """Write the report of the newest such study from the ledger alone."""
-    from experiments import CALIBRATION, find_study
+    from experiments import CALIBRATION, COMPUTED, find_study
     from experiments.controls import recorded_controls
     from mlp_med.evidence.calibration import read_record
     from mlp_med.ledger.read import read_study
     from mlp_med.ledger.store import open_ledger
+    from mlp_med.reports.capacity_report import write_capacity_report
     from mlp_med.reports.study_report import write_report
 
-    find_study(name)
+    if name not in COMPUTED:
+        find_study(name)
     ledger = open_ledger(tracking_uri)
     record = read_study(ledger, name=name, dataset=dataset, size=size)
+    if name in COMPUTED:
+        page, sentence = write_capacity_report(ledger, record, out)
+        console.print(sentence, markup=False)
+        console.print(str(page), markup=False)
+        return
     controls = recorded_controls(record.plan)
     calibration = read_record(CALIBRATION)
     written = write_report(ledger, record, out, controls=controls, calibration=calibration)

@@ -52,6 +52,59 @@ def phantom_luna16(
     console.print(f"{summary['statement']} Its departures: {out / MARKER}", markup=False)
 
 
+@phantom_app.command("dsb2017")
+def phantom_dsb2017(
+    out: Annotated[Path, typer.Argument(help="Directory to write, absent or empty.")],
+    scans: Annotated[int, typer.Option("--scans", min=16, help="Number of patients.")] = 40,
+    seed: Annotated[int, typer.Option("--seed", help="Same seed, same bytes.")] = 0,
+    workers: Workers = None,
+) -> None:
+    """Write whole-chest CT phantoms in exactly the layout of the Data Science Bowl 2017."""
+    from mlp_med.phantoms.dsb2017 import write_dsb2017
+    from mlp_med.phantoms.release import MARKER
+    from mlp_med.studies.progress import counting
+
+    with counting(console, "phantom scans") as progress:
+        summary = write_dsb2017(
+            out, num_scans=scans, seed=seed, num_workers=workers, progress=progress
+        )
+    num_bytes = summary["num_bytes"]
+    assert isinstance(num_bytes, int)
+    console.print(
+        f"{out}: PHANTOM of {summary['num_scans']} patients, seed {summary['seed']}, "
+        f"{summary['num_with_cancer']} of them with a nodule that counts as cancer, "
+        f"{num_bytes / 1e9:.1f} GB",
+        markup=False,
+    )
+    console.print(f"{summary['statement']} Its departures: {out / MARKER}", markup=False)
+
+
+@phantom_app.command("camelyon16")
+def phantom_camelyon16(
+    out: Annotated[Path, typer.Argument(help="Directory to write, absent or empty.")],
+    slides: Annotated[int, typer.Option("--slides", min=20, help="Number of slides.")] = 60,
+    seed: Annotated[int, typer.Option("--seed", help="Same seed, same bytes.")] = 0,
+    workers: Workers = None,
+) -> None:
+    """Write whole-slide phantoms in CAMELYON16's layout (needs the extra `slides`)."""
+    from mlp_med.phantoms.camelyon16 import write_camelyon16
+    from mlp_med.phantoms.release import MARKER
+    from mlp_med.studies.progress import counting
+
+    with counting(console, "phantom slides") as progress:
+        summary = write_camelyon16(
+            out, num_slides=slides, seed=seed, num_workers=workers, progress=progress
+        )
+    num_bytes = summary["num_bytes"]
+    assert isinstance(num_bytes, int)
+    console.print(
+        f"{out}: PHANTOM of {summary['num_slides']} slides, seed {summary['seed']}, "
+        f"{summary['num_tumour_slides']} of them with metastases, {num_bytes / 1e9:.1f} GB",
+        markup=False,
+    )
+    console.print(f"{summary['statement']} Its departures: {out / MARKER}", markup=False)
+
+
 @phantom_app.command("cbis_ddsm_crops")
 def phantom_cbis_ddsm_crops(
     out: Annotated[Path, typer.Argument(help="Directory to write, absent or empty.")],

@@ -31,13 +31,16 @@ NO_PHANTOM_PILOT = "no pilot of this phantom is recorded: there will be no verdi
 @study_app.command("list")
 def study_list() -> None:
     """List the studies, with the datasets and sizes that each has."""
-    from experiments import STUDIES
+    from experiments import COMPUTED, STUDIES
 
     for name, experiment in STUDIES.items():
         console.print(f"{name}: {experiment.QUESTION}")
         for dataset, sizes in experiment.SIZES.items():
             console.print(f"  {dataset}: {', '.join(sizes)}")
         console.print("  table (scans of your own): smoke, small, full")
+    for name, experiment in COMPUTED.items():
+        console.print(f"{name}: {experiment.QUESTION}")
+        console.print("  computed for every platform: mlp-med study compute")
 
 
 @study_app.command("plan")

@@ -87,7 +87,7 @@ def _prepared(name: str, size_name: str, size: Any, opened: "OpenedDataset") -> 
         claim=experiment.claim(size, **described),
         arms=experiment.arms(size, **described),
         dataset=opened,
-        precision=precision(),
+        precision=precision(size.model),
     )
 
 
@@ -98,11 +98,12 @@ def _table_sizes(data_dir: Path) -> Mapping[str, Any]:
     return sizes_for_table(describe("table", data_dir))
 
 
-def precision() -> str:
-    """The Keras dtype policy of every cell on this machine."""
+def precision(model: str) -> str:
+    """The Keras dtype policy of every cell with this network on this machine."""
+    from mlp_med.models.presets import preset_arguments
     from mlp_med.training.precision import default_precision
 
-    return default_precision()
+    return default_precision(min(preset_arguments(model)["widths"]))
 
 
 def recorded_pilot(prepared: Prepared) -> "PilotResult | None":

@@ -1,4 +1,4 @@
-"""Reads LUNA16's tables: a submission's marks, annotations, excluded findings, the scans."""
+"""Reads the tables of detectors: marks and findings as LUNA16 has them, marks on slides."""
 
 import io
 from pathlib import Path
@@ -11,6 +11,7 @@ from mlp_med.evidence.marks import CENTRE
 
 MARK_COLUMNS = ["seriesuid", *CENTRE, "probability"]
 FINDING_COLUMNS = ["seriesuid", *CENTRE, "diameter_mm"]
+SLIDE_MARK_COLUMNS = ["slide", "x_um", "y_um", "probability"]
 
 
 def read_marks(path: Path) -> pd.DataFrame:
@@ -50,6 +51,28 @@ def read_series(path: Path) -> list[str]:
     return series
 
 
+def read_slide_marks(path: Path) -> pd.DataFrame:
+    """Marks on slides: slide, x_um, y_um (from its upper left corner), probability.
+
+    Raises:
+        EvidenceError: as for `read_marks`.
+    """
+    return _read_table(path, SLIDE_MARK_COLUMNS)
+
+
+def read_slide_scores(path: Path) -> dict[str, float]:
+    """One probability a slide, by its name: columns slide and probability.
+
+    Raises:
+        EvidenceError: as for `read_marks`; or a slide is there twice.
+    """
+    table = _read_table(path, ["slide", "probability"])
+    repeated = table["slide"][table["slide"].duplicated()]
+    if len(repeated):
+        raise EvidenceError(f"{path}: {repeated.iloc[0]} is there more than once; keep one score")
+    return dict(zip(table["slide"], table["probability"].tolist(), strict=True))
+
+
 def _read_table(path: Path, columns: list[str]) -> pd.DataFrame:
     text = io.StringIO(_read_text(path))
     try:
@@ -74,7 +97,7 @@ def _read_table(path: Path, columns: list[str]) -> pd.DataFrame:
                 f"{path}, line {wrong[0] + 2}: {column} is {table[column].iloc[wrong[0]]!r}, and "
                 f"{len(wrong)} rows are so; expected a finite number"
             )
-    return pd.DataFrame({"seriesuid": table["seriesuid"].str.strip(), **numbers})
+    return pd.DataFrame({columns[0]: table[columns[0]].str.strip(), **numbers})
 
 
 def _read_text(path: Path) -> str:

@@ -1,77 +1,224 @@
-"""A DICOM series in a folder: its slices in order, and where they lie."""
+"""A DICOM series in a folder: its slices in order of position, and where they lie."""
 
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk  # noqa: N813
 
 from mlp_med.errors import ImageError
+from mlp_med.imaging.dicom_slice import SliceHeader, read_slice_header
+from mlp_med.imaging.volume import Triple, Volume
 
-POSITION = "0020|0032"
+DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
 # Slices may be this share of a step off their place before one counts as missing.
 MAX_STEP_DEVIATION = 0.05
+# Some scanners write positions in tenths of a mm, so that steps of 0.625 mm become 0.6 and 0.7.
+ROUNDING_MM = 0.1001
+SAME_PLACE_MM = 1e-3
+# A shift of slices against one another by less than this is rounding.
+MAX_SHIFT_MM = 0.1
+AXES_WITHIN = 1e-4
 
 
-def series_names(folder: Path) -> list[str]:
-    """The files of the one series in a folder, in the order of their positions.
+@dataclass(frozen=True, eq=False)
+class SeriesHeader:
+    """A volume of slices, without its voxels.
+
+    Attributes:
+        slices: in order along `direction[:, 2]`.
+        size: voxels along the native axes, (x, y, z): in a row, in a column, slices.
+        spacing_mm: mm between voxel centres, in the same order.
+        origin_mm: physical position (LPS) of the centre of voxel (0, 0, 0).
+        direction: float64 [3, 3]; column `a` is the physical direction of native axis `a`.
+    """
+
+    slices: tuple[SliceHeader, ...]
+    size: tuple[int, int, int]
+    spacing_mm: Triple
+    origin_mm: Triple
+    direction: np.ndarray
+
+    @property
+    def uid(self) -> str:
+        """Of the series."""
+        return self.slices[0].series
+
+    @property
+    def modality(self) -> str:
+        """The kind of scanner, "CT" say."""
+        return self.slices[0].modality
+
+    @property
+    def dtype(self) -> str:
+        """The smallest of "uint8", "int16" and "float32" that holds all values."""
+        low = min(header.value_range[0] for header in self.slices)
+        high = max(header.value_range[1] for header in self.slices)
+        if all(header.whole_values for header in self.slices):
+            for dtype in ("uint8", "int16"):
+                if np.iinfo(dtype).min <= low and high <= np.iinfo(dtype).max:
+                    return dtype
+        return "float32"
+
+
+def read_slice_headers(folder: Path) -> list[SliceHeader]:
+    """The slices of the one series in a folder, by file name.
 
     Raises:
-        ImageError: no series, or several.
+        ImageError: none, several series, or a slice that cannot be used (see `read_slice_header`).
     """
-    series = sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
+    slices = [read_slice_header(path) for path in dicom_files(folder)]
+    series = Counter(header.series for header in slices)
     if len(series) != 1:
+        counts = " and ".join(f"{number}" for number in series.values())
+        found = f"{len(series)} series (of {counts} slices)" if series else "none"
         raise ImageError(
-            f"{folder}: expected the slices of one DICOM series, found "
-            f"{'none' if not series else f'{len(series)} series'}; keep one series a folder"
+            f"{folder}: expected the slices of one DICOM series, found {found}; keep one series a "
+            "folder"
         )
-    return list(sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), series[0]))
+    return slices
 
 
-def series_geometry(
-    folder: Path, names: Sequence[str]
-) -> tuple[tuple[int, ...], tuple[float, ...], tuple[float, ...]]:
-    """Size, spacing and origin of the volume that the slices make up.
+def dicom_files(folder: Path) -> list[Path]:
+    """The files of a folder that are DICOM by their suffix or by what they begin with, sorted."""
+    files = sorted(path for path in folder.iterdir() if path.is_file())
+    return [path for path in files if path.name != "DICOMDIR" and _is_dicom(path)]
+
+
+def read_series_header(folder: Path) -> SeriesHeader:
+    """Reads the headers of a folder's series and checks that its slices make up a volume.
 
     Raises:
-        ImageError: a slice is unreadable, of another size or spacing, without a position, missing,
-            or there twice.
+        ImageError: as `read_slice_headers`; or `arrange_slices`.
     """
-    positions, first = [], None
-    for name in names:
-        reader = sitk.ImageFileReader()
-        reader.SetImageIO("GDCMImageIO")
-        reader.SetFileName(name)
-        try:
-            reader.ReadImageInformation()
-            positions.append([float(v) for v in reader.GetMetaData(POSITION).split("\\")])
-        except (RuntimeError, ValueError) as error:
-            reason = str(error).strip().splitlines()[-1]
-            raise ImageError(f"{name}: no readable slice with a position: {reason}") from error
-        plane = (tuple(reader.GetSize()[:2]), tuple(reader.GetSpacing()[:2]))
-        first = first or (plane, np.array(reader.GetDirection()).reshape(3, 3)[:, 2])
-        if plane != first[0]:
+    return arrange_slices(folder, read_slice_headers(folder))
+
+
+def arrange_slices(folder: Path, slices: Sequence[SliceHeader]) -> SeriesHeader:
+    """The volume that the slices make up, in order of their positions.
+
+    Raises:
+        ImageError: one slice only; slices that differ in size, spacing or orientation; a slice
+            missing or there twice; slices shifted against one another.
+    """
+    if len(slices) < 2:
+        raise ImageError(f"{folder}: expected a series of slices, found {len(slices)}")
+    first = slices[0]
+    for header in slices[1:]:
+        _require_alike(first, header)
+    normal = np.cross(first.axes[:, 0], first.axes[:, 1])
+    positions = np.array([header.position_mm for header in slices])
+    order = np.argsort(positions @ normal, kind="stable")
+    ordered, positions = [slices[index] for index in order], positions[order]
+    step = _equal_steps(folder, ordered, positions @ normal)
+    _require_no_shift(folder, positions, normal)
+    x, y, z = positions[0].tolist()
+    return SeriesHeader(
+        slices=tuple(ordered),
+        size=(*first.size, len(ordered)),
+        spacing_mm=(*first.spacing_mm, step),
+        origin_mm=(x, y, z),
+        direction=np.column_stack([first.axes, normal]),
+    )
+
+
+def read_series(header: SeriesHeader, padding_as: float | None = None) -> Volume:
+    """Decodes the slices; each one's own rescale slope and intercept are applied (GDCM does so).
+
+    Args:
+        header: of the series.
+        padding_as: what voxels that hold their slice's PixelPaddingValue become; None leaves them.
+
+    Returns:
+        The volume, its voxels in `header.dtype`.
+
+    Raises:
+        ImageError: a slice cannot be decoded, or holds values that are not finite.
+    """
+    columns, rows, depth = header.size
+    voxels = np.empty((depth, rows, columns), dtype=header.dtype)
+    for plane, of in zip(voxels, header.slices, strict=True):
+        pixels = _decode(of)
+        if padding_as is not None and of.padding is not None:
+            pixels = np.where(pixels == of.padding, padding_as, pixels)
+        plane[...] = pixels
+    return Volume(voxels, header.spacing_mm, header.origin_mm, header.direction)
+
+
+def _decode(header: SliceHeader) -> np.ndarray:
+    """The rescaled pixels [y, x] of a slice."""
+    reader = sitk.ImageFileReader()
+    reader.SetImageIO("GDCMImageIO")
+    reader.SetFileName(str(header.path))
+    try:
+        pixels = sitk.GetArrayFromImage(reader.Execute())
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise ImageError(
+            f"{header.path}: its pixels cannot be decoded: {reason}; copy the file again"
+        ) from error
+    columns, rows = header.size
+    if pixels.size != columns * rows or not np.isfinite(pixels).all():
+        raise ImageError(
+            f"{header.path}: expected {columns}×{rows} finite values, found shape "
+            f"{pixels.shape}; copy the file again"
+        )
+    return pixels.reshape(rows, columns)
+
+
+def _is_dicom(path: Path) -> bool:
+    if path.suffix.lower() in DICOM_SUFFIXES:
+        return not path.name.startswith(".")
+    with path.open("rb") as file:
+        return file.read(132)[128:] == b"DICM"
+
+
+def _require_alike(first: SliceHeader, header: SliceHeader) -> None:
+    for what, one, other in (
+        ("size", first.size, header.size),
+        ("spacing", first.spacing_mm, header.spacing_mm),
+    ):
+        if not np.allclose(one, other, rtol=1e-5):
             raise ImageError(
-                f"{name}: expected size and spacing {first[0]} of the series' first slice, "
-                f"found {plane}"
+                f"{header.path}: expected the {what} {one} of the series' first slice, found "
+                f"{other}"
             )
-    assert first is not None
-    (size, spacing), normal = first
-    steps = np.abs(np.diff(np.array(positions) @ normal))
+    if not np.allclose(first.axes, header.axes, atol=AXES_WITHIN):
+        raise ImageError(
+            f"{header.path}: expected the orientation {first.axes.T.tolist()} of the series' first "
+            f"slice, found {header.axes.T.tolist()}; take localisers out of the folder"
+        )
+
+
+def _equal_steps(folder: Path, slices: Sequence[SliceHeader], heights: np.ndarray) -> float:
+    """The distance of neighbouring slices in mm."""
+    steps = np.diff(heights)
+    repeated = int(steps.argmin())
+    if steps[repeated] < SAME_PLACE_MM:
+        one, other = slices[repeated], slices[repeated + 1]
+        kind = "the same slice" if one.uid == other.uid else "two slices of one place"
+        raise ImageError(
+            f"{folder}: {one.path.name} and {other.path.name} are {kind}; keep one of them"
+        )
     step = float(np.median(steps))
-    if step <= 0 or np.abs(steps - step).max() > MAX_STEP_DEVIATION * step:
+    if np.abs(steps - step).max() > max(MAX_STEP_DEVIATION * step, ROUNDING_MM):
         worst = int(np.abs(steps - step).argmax())
         raise ImageError(
-            f"{folder}: expected slices at equal distances, found {steps.min():g} to "
-            f"{steps.max():g} mm (first between {Path(names[worst]).name} and "
-            f"{Path(names[worst + 1]).name}); a slice is missing, or there twice"
+            f"{folder}: expected slices at equal distances of about {step:g} mm, found "
+            f"{steps[worst]:g} mm between {slices[worst].path.name} and "
+            f"{slices[worst + 1].path.name}; a slice is missing, or at another spacing"
         )
-    x, y, z = positions[0]
-    return (*size, len(names)), (*spacing, float(steps.mean())), (x, y, z)
+    return float(steps.mean())
 
 
-def read_series(names: Sequence[str]) -> np.ndarray:
-    """Voxels [z, y, x] of the slices in order; RuntimeError where SimpleITK cannot."""
-    reader = sitk.ImageSeriesReader()
-    reader.SetFileNames(list(names))
-    return sitk.GetArrayFromImage(reader.Execute())
+def _require_no_shift(folder: Path, positions: np.ndarray, normal: np.ndarray) -> None:
+    offsets = positions - positions[0]
+    sideways = offsets - np.outer(offsets @ normal, normal)
+    shift = float(np.linalg.norm(sideways, axis=1).max())
+    if shift > MAX_SHIFT_MM:
+        raise ImageError(
+            f"{folder}: the slices are shifted against one another by up to {shift:.1f} mm (a "
+            "tilted gantry, or two scans in one series); straighten the series first"
+        )

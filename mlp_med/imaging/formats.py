@@ -12,7 +12,13 @@ import numpy as np
 import SimpleITK as sitk  # noqa: N813
 
 from mlp_med.errors import ImageError
-from mlp_med.imaging.dicom_series import read_series, series_geometry, series_names
+from mlp_med.imaging.dicom_series import (
+    SeriesHeader,
+    arrange_slices,
+    read_series,
+    read_series_header,
+    read_slice_headers,
+)
 from mlp_med.imaging.metaimage import MetaHeader, check_compressed_data, parse_metaimage
 from mlp_med.imaging.nifti import check_nifti_data
 from mlp_med.imaging.plane import Plane
@@ -80,16 +86,16 @@ def read_image_header(path: Path | str) -> ImageHeader:
     """
     path = Path(path)
     if path.is_dir():
-        names = series_names(path)
-        if len(names) > 1:
-            return _header(path, _open(names[0]), series_geometry(path, names))
-        path = Path(names[0])
+        slices = read_slice_headers(path)
+        if len(slices) > 1:
+            return _series_image(path, arrange_slices(path, slices))
+        path = slices[0].path
     if not path.is_file():
         raise ImageError(f"{path}: is missing; expected an image file or a folder of DICOM slices")
     reader = _open(path)
     if _is_volume_of_metaimage(path, reader):
         parse_metaimage(path)
-    return _header(path, reader, None)
+    return _header(path, reader)
 
 
 def read_image(header: ImageHeader) -> Volume | Plane:
@@ -101,14 +107,14 @@ def read_image(header: ImageHeader) -> Volume | Plane:
     path, spacing = header.path, header.spacing_mm
     if spacing is None:
         raise ImageError(f"{path}: its format knows no mm; state the spacing of its pixels")
-    names = series_names(path) if path.is_dir() else []
+    if path.is_dir():
+        if header.spatial_dims == 3:
+            return read_series(read_series_header(path))
+        path = read_slice_headers(path)[0].path
     try:
-        if len(names) > 1:
-            pixels = read_series(names)
-        else:
-            reader = _open(Path(names[0]) if names else path)
-            _check_data(path, reader)
-            pixels = sitk.GetArrayFromImage(reader.Execute())
+        reader = _open(path)
+        _check_data(path, reader)
+        pixels = sitk.GetArrayFromImage(reader.Execute())
     except RuntimeError as error:
         raise ImageError(
             f"{path}: SimpleITK cannot read its pixels: {_last_line(error)}; copy the file again"
@@ -143,15 +149,25 @@ def image_files(path: Path) -> list[Path]:
     return files
 
 
-def _header(path: Path, reader: Any, geometry: tuple[Any, ...] | None) -> ImageHeader:
+def _series_image(path: Path, series: SeriesHeader) -> ImageHeader:
+    return ImageHeader(
+        path=path,
+        size=series.size,
+        spacing_mm=series.spacing_mm,
+        origin_mm=series.origin_mm,
+        direction=series.direction,
+        num_channels=1,
+        dtype=series.dtype,
+    )
+
+
+def _header(path: Path, reader: Any) -> ImageHeader:
     size, spacing = tuple(reader.GetSize()), tuple(reader.GetSpacing())
     origin = tuple(reader.GetOrigin())
     dims = len(size)
     if dims not in (2, 3):
         raise ImageError(f"{path}: expected a 2D or 3D image, found {dims}D; export one volume")
     direction = np.array(reader.GetDirection(), dtype=np.float64).reshape(dims, dims)
-    if geometry is not None:
-        size, spacing, origin = geometry
     dtype = DTYPES.get(reader.GetPixelID())
     num_channels = int(reader.GetNumberOfComponents())
     kind = sitk.GetPixelIDValueAsString(reader.GetPixelID())

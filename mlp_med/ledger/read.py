@@ -30,7 +30,12 @@ class Failure:
 
 
 # Fields that cells once did not have, with what those cells did: older ledgers stay readable.
-LATER_PARAMS: Mapping[str, Any] = {"training_fraction": 1.0, "fold": -1}
+LATER_PARAMS: Mapping[str, Any] = {
+    "training_fraction": 1.0,
+    "fold": -1,
+    "accumulation_steps": 1,
+    "recompute": False,
+}
 
 
 @dataclass(frozen=True)

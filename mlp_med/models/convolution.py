@@ -1,24 +1,42 @@
 """Convolutions that are fast on a CPU too, with the weights of Keras' own."""
 
+import functools
 from typing import Any
 
 import keras
 import tensorflow as tf
 
+from mlp_med.processor import processor_flags
+
 
 class Convolution3D(keras.layers.Conv3D):
-    """Keras' Conv3D at stride 1, whose filter gradient is fast in float32 on a CPU.
+    """Keras' Conv3D at stride 1, whose filter gradient is right and fast on any CPU.
 
-    oneDNN computes a 3D filter gradient at a third of the speed of the forward pass without
-    AVX-512, but the 2D one nearly at full speed. The filter's every depth tap is a 2D convolution
-    over all depths of all examples, so its gradient is computed as that. Elsewhere this is Conv3D.
+    Without AVX-512 oneDNN computes a 3D filter gradient in float32 at a third of the speed of the
+    forward pass, but the 2D one nearly at full speed. With it the one in bfloat16 is wrong where
+    the grid is two voxels deep: it reads memory that nobody has written (TensorFlow 2.21). The
+    filter's every depth tap is a 2D convolution over all depths of all examples, so there the
+    gradient is computed as that. Elsewhere this is Conv3D.
     """
 
     def convolution_op(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
         """Convolves [batch, depth, height, width, channels], padding to the same grid."""
-        if inputs.dtype != tf.float32 or tf.config.list_physical_devices("GPU"):
-            return super().convolution_op(inputs, kernel)
-        return _convolve(inputs, tf.convert_to_tensor(kernel))
+        if _on_cpu() and (_is_slow(inputs) or _is_wrong(inputs)):
+            return _convolve(inputs, tf.convert_to_tensor(kernel))
+        return super().convolution_op(inputs, kernel)
+
+
+@functools.cache
+def _on_cpu() -> bool:
+    return not tf.config.list_physical_devices("GPU")
+
+
+def _is_slow(inputs: tf.Tensor) -> bool:
+    return inputs.dtype == tf.float32 and "avx512f" not in processor_flags()
+
+
+def _is_wrong(inputs: tf.Tensor) -> bool:
+    return inputs.dtype == tf.bfloat16 and inputs.shape[1] in (2, None)
 
 
 @tf.custom_gradient

@@ -1,14 +1,16 @@
 """Normalisation layers that end in a ReLU and are fast on tensors of any rank.
 
-Keras' BatchNormalization computes the moments of a 5D tensor op by op. The fused kernel knows only
-4D, but the statistics are per channel, so that batch and depth can be folded into one axis. The
-ReLU is applied to the 4D result, where TensorFlow's graph optimiser fuses it into the kernel.
+Each can do without the ReLU, for where it is cheaper after a max-pooling, with which it commutes.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
+
+from mlp_med.models.batch_moments import normalize_by, normalize_by_batch
+from mlp_med.models.group_moments import normalize_by_group
 
 
 class FusedBatchNormalization(keras.layers.Layer):
@@ -23,12 +25,16 @@ class FusedBatchNormalization(keras.layers.Layer):
         momentum: of the running statistics that are used outside training; low enough that a run of
             a few hundred steps can be evaluated on its way.
         epsilon: added to the variance.
+        relu: whether negative values become 0.
     """
 
-    def __init__(self, *, momentum: float = 0.97, epsilon: float = 1e-3, **kwargs: Any):
+    def __init__(
+        self, *, momentum: float = 0.97, epsilon: float = 1e-3, relu: bool = True, **kwargs: Any
+    ):
         super().__init__(**kwargs)
         self.momentum = momentum
         self.epsilon = epsilon
+        self.relu = relu
 
     def build(self, input_shape: tuple[Any, ...]) -> None:
         """Creates scale, offset and the running statistics, one of each a channel."""
@@ -49,16 +55,31 @@ class FusedBatchNormalization(keras.layers.Layer):
 
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Normalises `inputs`; with `training` by the batch's moments, which it also records."""
-        folded = _fold_to_4d(inputs)
+        normalized, moments = self.normalize(inputs, training=training)
+        self.record(moments)
+        return normalized
+
+    def normalize(self, inputs: tf.Tensor, *, training: bool) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        """The normalised input, and the moments that are to be recorded; changes no weight."""
+        scale, offset = (tf.convert_to_tensor(v.value) for v in (self.scale, self.offset))
         if not training:
-            normalized, _, _ = self._fused(folded, is_training=False)
-        elif _num_replicas() == 1:
-            normalized, mean, variance = self._fused(folded, is_training=True)
-            self._record(mean, variance)
-        else:
-            normalized, mean, variance = self._synchronized(folded)
-            self._record(mean, variance)
-        return _unfold(tf.nn.relu(normalized), inputs)
+            mean, variance = self.running_mean.value, self.running_variance.value
+            normalized = normalize_by(inputs, scale, offset, mean, variance, self.epsilon)
+            return (tf.nn.relu(normalized) if self.relu else normalized), []
+        if _num_replicas() == 1:
+            normalized, *moments = normalize_by_batch(
+                inputs, scale, offset, epsilon=self.epsilon, relu=self.relu
+            )
+            return normalized, moments
+        normalized, *moments = _synchronized(inputs, scale, offset, self.epsilon)
+        return (tf.nn.relu(normalized) if self.relu else normalized), moments
+
+    def record(self, moments: Sequence[tf.Tensor]) -> None:
+        """Moves the running statistics towards a batch's mean and variance, if there are any."""
+        running_statistics = (self.running_mean, self.running_variance)
+        for running, now in zip(running_statistics, moments, strict=False):
+            kept = tf.convert_to_tensor(running.value)
+            running.assign(kept + (tf.stop_gradient(now) - kept) * (1.0 - self.momentum))
 
     def compute_output_shape(self, input_shape: tuple[Any, ...]) -> tuple[Any, ...]:
         """The input's shape."""
@@ -66,36 +87,8 @@ class FusedBatchNormalization(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        return {**super().get_config(), "momentum": self.momentum, "epsilon": self.epsilon}
-
-    def _fused(self, folded: tf.Tensor, *, is_training: bool) -> tuple[tf.Tensor, ...]:
-        statistics = {} if is_training else self._running_statistics()
-        return tf.compat.v1.nn.fused_batch_norm(
-            folded,
-            self.scale.value,
-            self.offset.value,
-            epsilon=self.epsilon,
-            is_training=is_training,
-            **statistics,
-        )
-
-    def _running_statistics(self) -> dict[str, Any]:
-        return {"mean": self.running_mean.value, "variance": self.running_variance.value}
-
-    def _synchronized(self, folded: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """As `_fused`, with the moments of the batches of all replicas together."""
-        values = tf.cast(folded, tf.float32)
-        mean, variance, count = _moments_over_replicas(values)
-        factor = self.scale.value * tf.math.rsqrt(variance + self.epsilon)
-        normalized = values * factor + (self.offset.value - mean * factor)
-        # The fused kernel reports the unbiased variance.
-        unbiased = variance * (count / tf.maximum(count - 1.0, 1.0))
-        return tf.cast(normalized, folded.dtype), mean, unbiased
-
-    def _record(self, mean: tf.Tensor, variance: tf.Tensor) -> None:
-        for running, now in ((self.running_mean, mean), (self.running_variance, variance)):
-            kept = tf.convert_to_tensor(running.value)
-            running.assign(kept + (tf.stop_gradient(now) - kept) * (1.0 - self.momentum))
+        own = {"momentum": self.momentum, "epsilon": self.epsilon, "relu": self.relu}
+        return {**super().get_config(), **own}
 
 
 class GroupNormalization(keras.layers.Layer):
@@ -108,12 +101,16 @@ class GroupNormalization(keras.layers.Layer):
         num_groups: channels are dealt out to so many groups; lowered to the largest divisor of
             their number that is not above it.
         epsilon: added to the variance.
+        relu: whether negative values become 0.
     """
 
-    def __init__(self, *, num_groups: int = 8, epsilon: float = 1e-3, **kwargs: Any):
+    def __init__(
+        self, *, num_groups: int = 8, epsilon: float = 1e-3, relu: bool = True, **kwargs: Any
+    ):
         super().__init__(**kwargs)
         self.num_groups = num_groups
         self.epsilon = epsilon
+        self.relu = relu
 
     def build(self, input_shape: tuple[Any, ...]) -> None:
         """Creates scale and offset, one of each a channel."""
@@ -124,19 +121,30 @@ class GroupNormalization(keras.layers.Layer):
         groups = min(self.num_groups, num_channels)
         while num_channels % groups:
             groups -= 1
-        self._channels_per_group = num_channels // groups
         self._groups = groups
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """Normalises every example of `inputs` by itself."""
-        channels = inputs.shape[-1]
-        batch = tf.shape(inputs)[0]
-        positions = tf.cast(tf.reshape(inputs, (batch, -1, channels)), tf.float32)
-        mean, variance = self._group_moments(positions)
-        factor = self.scale.value * tf.math.rsqrt(variance + self.epsilon)
-        normalized = positions * factor + (self.offset.value - mean * factor)
-        result = tf.nn.relu(tf.cast(normalized, inputs.dtype))
-        return _unfold(result, inputs)
+        normalized, _ = self.normalize(inputs)
+        return normalized
+
+    def normalize(
+        self, inputs: tf.Tensor, *, training: bool = False
+    ) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        """The normalised input after ReLU; there is nothing to record."""
+        del training
+        normalized = normalize_by_group(
+            inputs,
+            tf.convert_to_tensor(self.scale.value),
+            tf.convert_to_tensor(self.offset.value),
+            num_groups=self._groups,
+            epsilon=self.epsilon,
+            relu=self.relu,
+        )
+        return normalized, []
+
+    def record(self, moments: Sequence[tf.Tensor]) -> None:
+        """Does nothing."""
 
     def compute_output_shape(self, input_shape: tuple[Any, ...]) -> tuple[Any, ...]:
         """The input's shape."""
@@ -144,60 +152,61 @@ class GroupNormalization(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        return {**super().get_config(), "num_groups": self.num_groups, "epsilon": self.epsilon}
-
-    def _group_moments(self, positions: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Mean and variance [batch, 1, channels] float32 of [batch, positions, channels]."""
-        mean = self._over_groups(tf.reduce_mean(positions, axis=1, keepdims=True))
-        variance = self._over_groups(
-            tf.reduce_mean(tf.math.squared_difference(positions, mean), axis=1, keepdims=True)
-        )
-        return mean, variance
-
-    def _over_groups(self, per_channel: tf.Tensor) -> tf.Tensor:
-        grouped = tf.reshape(per_channel, (-1, 1, self._groups, self._channels_per_group))
-        mean = tf.reduce_mean(grouped, axis=-1, keepdims=True)
-        return tf.reshape(mean + tf.zeros_like(grouped), tf.shape(per_channel))
+        own = {"num_groups": self.num_groups, "epsilon": self.epsilon, "relu": self.relu}
+        return {**super().get_config(), **own}
 
 
-class Rectifier(keras.layers.Layer):
-    """ReLU alone: what stands in the place of a normalisation when there is none."""
+class NoNormalization(keras.layers.Layer):
+    """What stands in the place of a normalisation when there is none: ReLU alone.
+
+    Args:
+        relu: whether negative values become 0.
+    """
+
+    def __init__(self, *, relu: bool = True, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.relu = relu
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """The positive part."""
-        return tf.nn.relu(inputs)
+        activated, _ = self.normalize(inputs)
+        return activated
+
+    def normalize(
+        self, inputs: tf.Tensor, *, training: bool = False
+    ) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        """The positive part; there is nothing to record."""
+        del training
+        return (tf.nn.relu(inputs) if self.relu else inputs), []
+
+    def record(self, moments: Sequence[tf.Tensor]) -> None:
+        """Does nothing."""
 
     def compute_output_shape(self, input_shape: tuple[Any, ...]) -> tuple[Any, ...]:
         """The input's shape."""
         return input_shape
 
-
-def _fold_to_4d(inputs: tf.Tensor) -> tf.Tensor:
-    if inputs.shape.rank == 4:
-        return inputs
-    shape = tf.shape(inputs)
-    static = inputs.shape
-    return tf.reshape(
-        inputs,
-        (
-            -1,
-            *(static[axis] or shape[axis] for axis in range(2, 4)),
-            static[-1],
-        ),
-    )
-
-
-def _unfold(folded: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
-    if folded.shape.rank == like.shape.rank:
-        return folded
-    restored = tf.reshape(folded, tf.shape(like))
-    restored.set_shape(like.shape)
-    return restored
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config(), "relu": self.relu}
 
 
 def _num_replicas() -> int:
     context = tf.distribute.get_replica_context()
     return context.num_replicas_in_sync if context is not None else 1
+
+
+def _synchronized(
+    inputs: tf.Tensor, scale: tf.Tensor, offset: tf.Tensor, epsilon: float
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """As `normalize_by_batch`, with the moments of the batches of all replicas together."""
+    values = tf.cast(inputs, tf.float32)
+    mean, variance, count = _moments_over_replicas(values)
+    factor = scale * tf.math.rsqrt(variance + epsilon)
+    normalized = values * factor + (offset - mean * factor)
+    # The fused kernel reports the unbiased variance.
+    unbiased = variance * (count / tf.maximum(count - 1.0, 1.0))
+    return tf.cast(normalized, inputs.dtype), mean, unbiased
 
 
 def _moments_over_replicas(values: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:

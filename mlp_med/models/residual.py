@@ -10,9 +10,10 @@ from mlp_med.models.convolution import Convolution3D, SpaceToDepth
 from mlp_med.models.normalization import (
     FusedBatchNormalization,
     GroupNormalization,
-    Rectifier,
+    NoNormalization,
 )
 from mlp_med.models.pooling import AverageOverCentre
+from mlp_med.models.recomputation import RecomputedConvolutions
 
 Norm = Literal["batch", "group", "none"]
 Pooling = Literal["all", "centre"]
@@ -30,6 +31,7 @@ def build_model(
     stem_stride: int = 2,
     pooling: Pooling = "all",
     num_views: int = 1,
+    recompute: bool = False,
     seed: int = 0,
 ) -> keras.Model:
     """A pre-activation residual network (He et al. 2016) that ends in one logit.
@@ -55,6 +57,8 @@ def build_model(
         pooling: "all" of the last grid, or its "centre", for crops about what the label speaks of:
             a nodule fills 0.3 % of its field, and a mean over all of it learns several times
             more slowly.
+        recompute: keep no activation for the backward pass that a normalisation can give again:
+            about half the memory, a few per cent more time, the same gradients.
         seed: of the initial weights. The same seed gives the same weights.
 
     Returns:
@@ -70,20 +74,19 @@ def build_model(
             f"expected 1 view, or {len(VIEWS)} that share the channels, got {num_views} views of "
             f"{num_channels} channels"
         )
-    network = _Layers(spatial_dims, norm, seed)
+    network = _Layers(spatial_dims, norm, recompute, seed)
     inputs = keras.Input((*[None] * spatial_dims, num_channels), name="image")
     stages = [widths[0]] * num_extra_stages + list(widths)
 
     def features(x: keras.KerasTensor) -> keras.KerasTensor:
         if stem_stride > 1:
             x = SpaceToDepth(block=stem_stride, name="stem_blocks")(x)
-        x = network.convolution(x, widths[0], name="stem")
+        x = network.convolution(widths[0], name="stem")(x)
         for stage, width in enumerate(stages):
             for block in range(blocks_per_stage):
                 halve = stage > 0 and block == 0
                 x = network.residual_block(x, width, halve=halve, name=f"stage{stage}_block{block}")
-        x = network.normalized_relu(x, name="final_norm")
-        return network.average(x, pooling)
+        return network.average(network.normalization("final_norm")(x), pooling)
 
     x = features(inputs) if num_views == 1 else _four_columns(inputs, features)
     logits = keras.layers.Dense(
@@ -114,7 +117,7 @@ def _four_columns(
 class _Layers:
     """Makes the network's layers, each with the next seed of the sequence."""
 
-    def __init__(self, spatial_dims: int, norm: Norm, seed: int):
+    def __init__(self, spatial_dims: int, norm: Norm, recompute: bool, seed: int):
         self._convolution = {2: keras.layers.Conv2D, 3: Convolution3D}[spatial_dims]
         self._pooling = {2: keras.layers.MaxPooling2D, 3: keras.layers.MaxPooling3D}[spatial_dims]
         self._average = {
@@ -122,20 +125,15 @@ class _Layers:
             3: keras.layers.GlobalAveragePooling3D,
         }[spatial_dims]
         self._norm = norm
+        self._recompute = recompute
         self._seeds = np.random.default_rng(seed)
 
     def next_seed(self) -> int:
         return int(self._seeds.integers(2**31))
 
     def convolution(
-        self,
-        x: keras.KerasTensor,
-        width: int,
-        *,
-        kernel_size: int = 3,
-        zeros: bool = False,
-        name: str,
-    ) -> keras.KerasTensor:
+        self, width: int, *, kernel_size: int = 3, zeros: bool = False, name: str
+    ) -> keras.layers.Layer:
         seed = self.next_seed()
         return self._convolution(
             width,
@@ -144,31 +142,51 @@ class _Layers:
             use_bias=self._norm == "none",
             kernel_initializer="zeros" if zeros else keras.initializers.HeNormal(seed=seed),
             name=name,
-        )(x)
+        )
 
-    def normalized_relu(self, x: keras.KerasTensor, name: str) -> keras.KerasTensor:
+    def normalization(self, name: str, *, relu: bool = True) -> keras.layers.Layer:
         kinds: dict[str, type[keras.layers.Layer]] = {
             "batch": FusedBatchNormalization,
             "group": GroupNormalization,
-            "none": Rectifier,
+            "none": NoNormalization,
         }
-        return kinds[self._norm](name=name)(x)
+        return kinds[self._norm](relu=relu, name=name)
 
     def residual_block(
         self, x: keras.KerasTensor, width: int, *, halve: bool, name: str
     ) -> keras.KerasTensor:
-        activated = self.normalized_relu(x, name=f"{name}_norm1")
-        if halve:
-            # "same" keeps at least one voxel, however coarse the grid has become.
-            activated = self._pooling(2, padding="same", name=f"{name}_pool")(activated)
-        shortcut = x
-        if halve or x.shape[-1] != width:
-            shortcut = self.convolution(activated, width, kernel_size=1, name=f"{name}_shortcut")
-        y = self.convolution(activated, width, name=f"{name}_conv1")
-        y = self.normalized_relu(y, name=f"{name}_norm2")
+        # "same" keeps at least one voxel, however coarse the grid has become.
+        pool = self._pooling(2, padding="same", name=f"{name}_pool") if halve else None
+        convolutions = []
+        if projected := halve or x.shape[-1] != width:
+            convolutions.append(self.convolution(width, kernel_size=1, name=f"{name}_shortcut"))
+        convolutions.append(self.convolution(width, name=f"{name}_conv1"))
+        # ReLU and maximum commute, and after the pooling there is less to do.
+        norm = self.normalization(f"{name}_norm1", relu=not halve)
+        outputs = self.activated_convolutions(x, norm, convolutions, pool=pool)
+        shortcut = outputs[0] if projected else x
         # Without normalisation a sum of blocks would grow with depth, so each begins as nothing.
-        y = self.convolution(y, width, zeros=self._norm == "none", name=f"{name}_conv2")
+        last = self.convolution(width, zeros=self._norm == "none", name=f"{name}_conv2")
+        norm = self.normalization(f"{name}_norm2")
+        (y,) = self.activated_convolutions(outputs[-1], norm, [last])
         return keras.layers.Add(name=f"{name}_sum")([shortcut, y])
+
+    def activated_convolutions(
+        self,
+        x: keras.KerasTensor,
+        norm: keras.layers.Layer,
+        convolutions: list[keras.layers.Layer],
+        *,
+        pool: keras.layers.Layer | None = None,
+    ) -> list[keras.KerasTensor]:
+        """Norm, ReLU and pooling, then what each convolution makes of it."""
+        if self._recompute:
+            name = norm.name.replace("norm", "recomputed")
+            return RecomputedConvolutions(norm, convolutions, pool=pool, name=name)(x)
+        activated = norm(x)
+        if pool is not None:
+            activated = NoNormalization(name=f"{pool.name}_relu")(pool(activated))
+        return [convolve(activated) for convolve in convolutions]
 
     def average(self, x: keras.KerasTensor, pooling: Pooling) -> keras.KerasTensor:
         if pooling == "centre":

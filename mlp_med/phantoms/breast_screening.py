@@ -10,7 +10,7 @@ import numpy as np
 from mlp_med.errors import SourceError
 from mlp_med.phantoms.breast_lesions import KINDS, draw_diameter
 from mlp_med.phantoms.cbis_ddsm_crops import DENSITY_COUNTS
-from mlp_med.phantoms.dicom import drawn_uid, write_radiograph
+from mlp_med.phantoms.dicom_radiograph import drawn_uid, write_radiograph
 from mlp_med.phantoms.mammogram import FilmPlan, render_film
 from mlp_med.phantoms.parenchyma import PIXEL_MM
 from mlp_med.phantoms.release import Progress, Release, num_bytes, write_release, write_whole

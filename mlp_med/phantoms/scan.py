@@ -86,9 +86,9 @@ def render_scan(plan: ScanPlan) -> np.ndarray:
     rng = stream(plan.seed, plan.number, "shapes")
     for finding in plan.findings:
         if finding.is_nodule:
-            tubes += _paint_nodule(rng, scene, finding.site)
+            tubes += paint_nodule(rng, scene, finding.site)
         else:
-            tubes += _mimic_tubes(rng, finding.site)
+            tubes += mimic_tubes(rng, finding.site)
     paint_tubes(scene, join_tubes(tubes))
     noise = stream(plan.seed, plan.number, "noise")
     return expose(noise, plan.chest, scene, plan.grid, plan.kernel)
@@ -136,7 +136,7 @@ def _jitter(rng: np.random.Generator) -> np.ndarray:
     return direction / np.linalg.norm(direction) * JITTER_MM * rng.uniform() ** (1 / 3)
 
 
-def _paint_nodule(rng: np.random.Generator, scene: Scene, site: Site) -> list[Tubes]:
+def paint_nodule(rng: np.random.Generator, scene: Scene, site: Site) -> list[Tubes]:
     """Draws a nodule's body and returns its strands and vessels."""
     shape = str(rng.choice(list(SHAPES), p=list(SHAPES.values())))
     blob = draw_blob(rng, shape, site.centre_mm, site.diameter_mm)
@@ -153,7 +153,8 @@ def _paint_nodule(rng: np.random.Generator, scene: Scene, site: Site) -> list[Tu
     return tubes
 
 
-def _mimic_tubes(rng: np.random.Generator, site: Site) -> list[Tubes]:
+def mimic_tubes(rng: np.random.Generator, site: Site) -> list[Tubes]:
+    """The tubes of a mimic, which are all there is to it."""
     tubes, _ = draw_mimic(rng, site)
     if site.haze is None:
         return [tubes.with_density(site.density)]

@@ -4,6 +4,7 @@ Everything here is blind to the label: place, size, contrast, haze, the vessels 
 What is left to tell a nodule from a mimic is its shape.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,10 +47,11 @@ def draw_sites(
     vessels: Tubes,
     extent_mm: tuple[float, float, float],
     num_sites: int,
+    draw_sizes: Callable[[np.random.Generator, int], np.ndarray] = draw_diameters,
 ) -> list[Site]:
     """Up to `num_sites` sites in the lungs, far enough apart, in random order.
 
-    Fewer come back where the lungs have no room left.
+    Fewer come back where the lungs have no room left. `draw_sizes` gives that many diameters in mm.
     """
     low = np.array([0, 0, END_MARGIN_MM])
     high = np.array(extent_mm) - low
@@ -61,7 +63,7 @@ def draw_sites(
     trunk_radii = vessels.start_radius_mm[thick]
 
     sites: list[Site] = []
-    for diameter in np.sort(draw_diameters(rng, num_sites))[::-1]:
+    for diameter in np.sort(draw_sizes(rng, num_sites))[::-1]:
         pleural = rng.uniform() < PLEURAL_SHARE
         for attempt in rng.integers(len(points), size=60):
             centre = _settle(rng, chest, points[attempt], depth[attempt], diameter, pleural)

@@ -64,6 +64,19 @@ LUNA16 = DatasetDescription(
     label_at_centre=True,
 )
 
+DSB2017 = DatasetDescription(
+    name="dsb2017",
+    unit="mm",
+    resolutions=(1.0, 2.0, 4.0),
+    field_extent=352.0,
+    spatial_dims=3,
+    num_channels=1,
+    intensity_window=(-1000.0, 400.0),
+    patients_known=True,
+    class_names=("no cancer", "cancer"),
+    label_at_centre=False,
+)
+
 METASTASIS_PATCHES = DatasetDescription(
     name="metastasis_patches",
     unit="um",
@@ -77,8 +90,24 @@ METASTASIS_PATCHES = DatasetDescription(
     label_at_centre=True,
 )
 
+CAMELYON16 = DatasetDescription(
+    name="camelyon16",
+    unit="um",
+    resolutions=(0.243, 0.486, 0.972, 1.944),
+    field_extent=62.208,
+    spatial_dims=2,
+    num_channels=3,
+    intensity_window=(0.0, 255.0),
+    patients_known=True,
+    class_names=("no tumour", "tumour"),
+    label_at_centre=True,
+)
+
 DESCRIPTIONS: Mapping[str, DatasetDescription] = MappingProxyType(
-    {description.name: description for description in (LUNA16, METASTASIS_PATCHES)}
+    {
+        description.name: description
+        for description in (LUNA16, DSB2017, METASTASIS_PATCHES, CAMELYON16)
+    }
 )
 
 

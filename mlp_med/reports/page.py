@@ -15,6 +15,7 @@ from mlp_med.evidence.table import StratumEffect
 from mlp_med.ledger.read import CellRecord, StudyRecord
 from mlp_med.reports import formatting as f
 from mlp_med.reports.analysis import Analysis, dataset_name
+from mlp_med.reports.recipe import recipe
 from mlp_med.reports.study_data import StudyData
 from mlp_med.reports.verdict_parts import (
     arm_numbers,
@@ -73,6 +74,7 @@ def render_page(
         "cross_check": _cross_check(analysis.contrasts),
         "strata": _stratum_rows(analysis.strata),
         "interactions": [_interaction_row(found) for found in analysis.interactions],
+        "recipe": recipe(record.cells),
         "unconverged": verdict.unconverged_arms,
         "convergence": [_convergence_row(arm, found) for arm, found in verdict.convergence.items()],
         "calibration": _calibration_words(calibration) if calibration else "",

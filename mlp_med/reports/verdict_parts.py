@@ -48,7 +48,7 @@ def render_template(name: str, verdict: Verdict, values: Mapping[str, object]) -
         "controls": _control_lines(verdict),
         "contrast_header": CONTRAST_HEADER,
     }
-    return _environment().get_template(name).render(head | dict(values))
+    return template_environment().get_template(name).render(head | dict(values))
 
 
 def contrast_row(name: str, arms: tuple[str, str], contrast: Contrast) -> list[str]:
@@ -88,7 +88,8 @@ def in_base64(content: bytes) -> str:
 
 
 @cache
-def _environment() -> jinja2.Environment:
+def template_environment() -> jinja2.Environment:
+    """Where the templates are, with escaping on."""
     return jinja2.Environment(
         loader=jinja2.PackageLoader("mlp_med.reports"),
         autoescape=True,

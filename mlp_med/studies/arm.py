@@ -35,6 +35,8 @@ class Arm:
     depth: Literal["fixed", "matched"] = "fixed"
     norm: Literal["batch", "group", "none"] = "batch"
     training_fraction: float = 1.0
+    accumulation_steps: int = 1
+    recompute: bool = False
     augment: bool = True
     first_seed: int = 0
     settings_of: str | None = None
@@ -61,6 +63,8 @@ class Arm:
             norm=self.norm,
             precision=precision,
             global_batch_size=self.global_batch_size,
+            accumulation_steps=self.accumulation_steps,
+            recompute=self.recompute,
             learning_rate=self.learning_rate,
             budget_examples=self.budget_examples,
             fold=fold,

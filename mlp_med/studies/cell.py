@@ -30,6 +30,8 @@ class Cell:
         norm: "batch", "group" or "none".
         precision: a Keras dtype policy, "float32" or "mixed_bfloat16".
         global_batch_size: examples in one optimiser step, over all replicas.
+        accumulation_steps: micro-batches that the global batch is computed in, one after the other.
+        recompute: whether activations are computed again for the backward pass where that is cheap.
         learning_rate: peak of the warm-up and cosine schedule.
         budget_examples: training examples seen, repeats included; a multiple of the batch.
         fold: of the dataset's cross-validation, tested by this cell; -1 for the splits that the
@@ -54,6 +56,8 @@ class Cell:
     norm: Literal["batch", "group", "none"]
     precision: Literal["float32", "mixed_bfloat16"]
     global_batch_size: int
+    accumulation_steps: int
+    recompute: bool
     learning_rate: float
     budget_examples: int
     fold: int
@@ -70,6 +74,11 @@ class Cell:
             raise StudyError(
                 f"budget_examples must be a multiple of global_batch_size {self.global_batch_size},"
                 f" got {self.budget_examples}; the nearest is {nearest * self.global_batch_size}"
+            )
+        if self.accumulation_steps < 1 or self.global_batch_size % self.accumulation_steps:
+            raise StudyError(
+                f"accumulation_steps must divide global_batch_size {self.global_batch_size}, got "
+                f"{self.accumulation_steps}"
             )
         if not 0 < self.training_fraction <= 1:
             raise StudyError(

@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 
 import mlp_med
+from mlp_med.processor import processor_name
 
 # The rooms whose code decides a prediction. A change in a report or in the command line does not.
 ROOMS_THAT_MATTER = ("imaging", "pipelines", "models", "training")
@@ -44,7 +45,7 @@ def _common_sources() -> list[Path]:
     package = Path(mlp_med.__file__).parent
     sources = [path for room in ROOMS_THAT_MATTER for path in (package / room).rglob("*.py")]
     sources += _builders().glob("*.py")
-    sources += [package / "__init__.py", package / "cores.py"]
+    sources += [package / f"{name}.py" for name in ("__init__", "cores", "processor")]
     sources += [package / "studies" / "worker.py", package / "studies" / "cell.py"]
     return sources
 
@@ -95,16 +96,3 @@ def environment() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             continue
     return tags
-
-
-def processor_name() -> str:
-    """The processor's name and the vector extensions that decide rounding."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    values = dict(line.split(":", 1) for line in lines if ":" in line)
-    fields = {name.strip(): value.strip() for name, value in values.items()}
-    flags = set(fields.get("flags", "").split())
-    extensions = sorted(flags & {"avx2", "avx512f", "avx512_bf16", "amx_bf16"})
-    return " ".join([fields.get("model name", platform.machine()), *extensions])

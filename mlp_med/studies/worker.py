@@ -32,12 +32,13 @@ from mlp_med.training.threads import configure_threads
 
 # Imported by the fork server once, so that a cell need not: this module and all that it imports.
 PRELOAD = [
+    "mlp_med.quiet_tensorflow",
     "mlp_med.studies.worker",
     "mlflow.store.tracking.sqlalchemy_store",
     "tensorflow_datasets",
     "tfds_builders",
 ]
-# At most, and no more than twice the global batch: scoring must not need more memory than training.
+# At most, and no more than twice a micro-batch: scoring must not need more memory than training.
 EVALUATION_BATCH_SIZE = 64
 SendProgress = Callable[[Progress], None]
 
@@ -100,16 +101,18 @@ def train(order: Order, send: SendProgress) -> CellResult:
             num_channels=description.num_channels,
             num_extra_stages=_num_extra_stages(cell, description),
             norm=cell.norm,
+            recompute=cell.recompute,
             seed=cell.seed_for("initialisation"),
             **preset_arguments(cell.model),
         )
     score = make_scorer(model)
+    micro_batch_size = cell.global_batch_size // cell.accumulation_steps
 
     def logits_of(examples: Examples) -> np.ndarray:
         return score(
             evaluation_batches(
                 examples,
-                min(EVALUATION_BATCH_SIZE, 2 * cell.global_batch_size, len(examples)),
+                min(EVALUATION_BATCH_SIZE, 2 * micro_batch_size, len(examples)),
                 resolution=cell.resolution,
                 grid=cell.grid,
                 description=description,
@@ -119,7 +122,7 @@ def train(order: Order, send: SendProgress) -> CellResult:
     batches = distributed_training_batches(
         strategy,
         training,
-        global_batch_size=cell.global_batch_size,
+        global_batch_size=micro_batch_size,
         seed=cell.seed_for("order"),
         start=0,
         budget_examples=cell.budget_examples,
@@ -138,6 +141,7 @@ def train(order: Order, send: SendProgress) -> CellResult:
         global_batch_size=cell.global_batch_size,
         learning_rate=cell.learning_rate,
         num_evaluations=cell.num_evaluations,
+        accumulation_steps=cell.accumulation_steps,
         on_progress=lambda examples_seen, auc: send(Progress(examples_seen)),
     )
     logits = logits_of(scored)

@@ -3,13 +3,24 @@
 from pathlib import Path
 from typing import Literal
 
+from mlp_med.processor import CPUINFO, processor_flags
+
 Precision = Literal["float32", "mixed_bfloat16"]
 
 
-def default_precision(cpuinfo: Path = Path("/proc/cpuinfo")) -> Precision:
-    """bfloat16 on a GPU that has it and on a CPU that multiplies it in hardware, else float32.
+# Channels that a CPU computes at a time in bfloat16: a convolution of 8 takes up to twice the time
+# of float32, one of 16 little more than half (benchmarks/input_time.py, with AVX-512).
+CHANNELS_AT_A_TIME = 16
+
+
+def default_precision(narrowest_width: int, cpuinfo: Path = CPUINFO) -> Precision:
+    """The faster number format for a network on this machine.
+
+    bfloat16 on a GPU that has it, and on a CPU that multiplies it in hardware for a network wide
+    enough to gain by it; else float32.
 
     Args:
+        narrowest_width: channels of the network's narrowest stage.
         cpuinfo: where Linux describes the processor.
     """
     import tensorflow as tf
@@ -18,14 +29,10 @@ def default_precision(cpuinfo: Path = Path("/proc/cpuinfo")) -> Precision:
     if gpus:
         capability = tf.config.experimental.get_device_details(gpus[0]).get("compute_capability")
         return "mixed_bfloat16" if capability and capability >= (8, 0) else "float32"
-    return "mixed_bfloat16" if cpu_has_bfloat16(cpuinfo) else "float32"
+    wide_enough = narrowest_width >= CHANNELS_AT_A_TIME
+    return "mixed_bfloat16" if wide_enough and cpu_has_bfloat16(cpuinfo) else "float32"
 
 
-def cpu_has_bfloat16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
+def cpu_has_bfloat16(cpuinfo: Path = CPUINFO) -> bool:
     """Whether the CPU has AVX-512 or AMX instructions for bfloat16."""
-    try:
-        lines = cpuinfo.read_text().splitlines()
-    except OSError:
-        return False
-    flags = next((line for line in lines if line.startswith("flags")), "").split()
-    return bool({"avx512_bf16", "amx_bf16"} & set(flags))
+    return bool({"avx512_bf16", "amx_bf16"} & processor_flags(cpuinfo))

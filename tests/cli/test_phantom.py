@@ -4,6 +4,10 @@ import json
 import subprocess
 import sys
 
+from typer.testing import CliRunner
+
+from mlp_med.cli.app import app
+
 
 def _phantom(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "mlp_med.cli", "phantom", "luna16", *arguments]
@@ -28,3 +32,22 @@ def test_structure_of_another_size_is_refused_where_it_means_nothing(tmp_path):
         assert "blobs" in refused.stderr
         assert "Traceback" not in refused.stderr
     assert not (tmp_path / "none").exists()
+
+
+def test_whole_chests_are_called_a_phantom(tmp_path, monkeypatch):
+    """The writer has tests of its own; here it is told what was asked for."""
+    asked = {}
+
+    def write(out, **arguments):
+        asked.update(arguments, out=out)
+        told = {"num_with_cancer": 8, "num_bytes": 300_000_000, "statement": "Drawn, not scanned."}
+        return {**arguments, **told}
+
+    monkeypatch.setattr("mlp_med.phantoms.dsb2017.write_dsb2017", write)
+    done = CliRunner().invoke(
+        app, ["phantom", "dsb2017", str(tmp_path / "out"), "--scans", "16", "--seed", "4"]
+    )
+    assert done.exit_code == 0, done.output
+    assert (asked["num_scans"], asked["seed"], asked["out"]) == (16, 4, tmp_path / "out")
+    assert "PHANTOM of 16 patients, seed 4" in done.output
+    assert "not scanned" in done.output

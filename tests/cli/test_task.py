@@ -2,7 +2,7 @@
 
 import pytest
 
-from experiments.resolution_matters import SIZES
+from experiments.sizes import SIZES
 from mlp_med.cli import workflow
 from mlp_med.cli.datasets import task_option
 from mlp_med.errors import DatasetError

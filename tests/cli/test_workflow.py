@@ -1,7 +1,7 @@
 import pytest
 
 from experiments import STUDIES
-from experiments.resolution_matters import SIZES
+from experiments.sizes import SIZES
 from mlp_med.cli import workflow
 from mlp_med.studies.planning import OpenedDataset
 from mlp_med.studies.study import Study

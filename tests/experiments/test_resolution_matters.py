@@ -1,6 +1,7 @@
 import pytest
 
-from experiments.resolution_matters import SIZES, arms, claim
+from experiments.resolution_matters import arms, claim
+from experiments.sizes import SIZES
 
 SMALL = SIZES["luna16"]["small"]
 

@@ -19,6 +19,8 @@ def cell_params(resolution=1.25, seed=0):
         "seed": seed,
         "fold": 3,
         "training_fraction": 0.5,
+        "accumulation_steps": 2,
+        "recompute": True,
     }
 
 

@@ -52,14 +52,17 @@ def test_params_come_back_with_their_types(ledger, study):
     }
 
 
-def test_a_ledger_from_before_folds_and_fractions_is_read(ledger, study):
-    older = {
-        name: value
-        for name, value in cell_params().items()
-        if name not in ("fold", "training_fraction")
-    }
+@pytest.mark.parametrize(
+    "later",
+    [
+        {"fold": -1, "training_fraction": 1.0, "accumulation_steps": 1, "recompute": False},
+        {"accumulation_steps": 1, "recompute": False},
+    ],
+)
+def test_a_ledger_from_before_some_fields_is_read(ledger, study, later):
+    older = {name: value for name, value in cell_params().items() if name not in later}
     run_id = write.start_cell(ledger, study, older, "1.25-0", "1.25mm", {}, DATASET)
-    assert read_cell(ledger, run_id).params == {**older, "fold": -1, "training_fraction": 1.0}
+    assert read_cell(ledger, run_id).params == {**older, **later}
 
 
 @pytest.mark.parametrize("last", ["failed", "running", "done"])

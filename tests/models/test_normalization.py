@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from mlp_med.models import group_moments
 from mlp_med.models.normalization import FusedBatchNormalization, GroupNormalization
 
 EPSILON = 1e-3
@@ -61,8 +62,10 @@ def test_fused_norm_and_its_gradients_equal_the_formula(shape):
     )
 
 
-@pytest.mark.parametrize("shape", [(3, 4, 5, 6, 8), (5, 6, 4, 12)])
-def test_group_norm_and_its_gradients_equal_the_formula(shape):
+@pytest.mark.parametrize("worth_a_call", [0, 2**16])  # example by example, and all at once
+@pytest.mark.parametrize("shape", [(3, 4, 5, 6, 8), (5, 6, 4, 12), (2, 1, 3, 16)])
+def test_group_norm_and_its_gradients_equal_the_formula(shape, worth_a_call, monkeypatch):
+    monkeypatch.setattr(group_moments, "WORTH_A_CALL", worth_a_call)
     inputs = inputs_of(shape)
     layer = with_parameters(GroupNormalization(num_groups=4, epsilon=EPSILON), shape)
     variables = [layer.scale.value, layer.offset.value]

@@ -15,7 +15,7 @@ def test_a_dataset_of_a_fixed_release_needs_no_directory():
 
 
 def test_an_unknown_dataset_names_the_known_ones():
-    with pytest.raises(DatasetError, match="luna16, metastasis_patches, table"):
+    with pytest.raises(DatasetError, match=r"luna16, .*metastasis_patches, .*table"):
         describe("ct")
 
 

@@ -49,6 +49,8 @@ def cell_of(arm, seed, dataset="luna16", fold=-1):
         "budget_examples": BUDGET,
         "fold": fold,
         "training_fraction": fraction,
+        "accumulation_steps": 1,
+        "recompute": False,
         "num_evaluations": EVALUATIONS,
         "augment": True,
         "intra_op_threads": 2,

@@ -17,6 +17,8 @@ def make_cell():
             "norm": "batch",
             "precision": "float32",
             "global_batch_size": 8,
+            "accumulation_steps": 1,
+            "recompute": False,
             "learning_rate": 1e-3,
             "budget_examples": 80,
             "fold": -1,

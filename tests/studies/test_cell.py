@@ -15,6 +15,8 @@ def test_every_field_changes_the_hash(make_cell):
         "control": "information",
         "grid": 1.25,
         "global_batch_size": 16,
+        "accumulation_steps": 2,
+        "recompute": True,
         "budget_examples": 160,
         "augment": False,
         "norm": "none",
@@ -44,7 +46,7 @@ def test_every_field_changes_the_hash(make_cell):
 
 
 def test_a_hash_is_the_same_on_every_machine(make_cell):
-    assert make_cell().hash == "f1bfc7383c1112a7"
+    assert make_cell().hash == "8b7cd4e4b7a31d67"
 
 
 @given(seed=st.integers(0, 2**31), rate=st.floats(1e-9, 1e3), augment=st.booleans())
@@ -60,6 +62,8 @@ def test_a_cell_comes_back_from_the_text_of_the_ledger(seed, rate, augment):
         norm="group",
         precision="float32",
         global_batch_size=4,
+        accumulation_steps=2,
+        recompute=augment,
         learning_rate=rate,
         budget_examples=8,
         fold=-1,
@@ -86,6 +90,7 @@ def test_purposes_and_seeds_draw_apart(make_cell):
         ({"budget_examples": 81}, "multiple of global_batch_size 8, got 81; the nearest is 80"),
         ({"control": "information"}, "grid finer than the resolution"),
         ({"grid": 1.25}, "grid finer than the resolution"),
+        ({"accumulation_steps": 3}, "must divide global_batch_size 8, got 3"),
         ({"training_fraction": 0.0}, "above 0 and at most 1, got 0"),
         ({"training_fraction": 2.0}, "above 0 and at most 1, got 2"),
     ],

@@ -4,7 +4,8 @@ import math
 
 import pytest
 
-from experiments.resolution_matters import SIZES, arms, claim
+from experiments.resolution_matters import arms, claim
+from experiments.sizes import SIZES
 from mlp_med.errors import StudyError
 from mlp_med.studies.pilot import PilotDesign, PilotResult, run_pilot
 

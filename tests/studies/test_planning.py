@@ -2,7 +2,8 @@ from dataclasses import replace
 
 import pytest
 
-from experiments.resolution_matters import SIZES, arms, claim
+from experiments.resolution_matters import arms, claim
+from experiments.sizes import SIZES
 from mlp_med.pipelines.folds import OWN_SPLITS
 from mlp_med.studies.planning import OpenedDataset, plan_study
 from tests.studies.synthetic import dataset_info

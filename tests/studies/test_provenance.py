@@ -4,6 +4,7 @@ from mlp_med.studies import provenance
 FILES = [
     "mlp_med/__init__.py",
     "mlp_med/cores.py",
+    "mlp_med/processor.py",
     "mlp_med/imaging/crop.py",
     "mlp_med/training/loop.py",
     "mlp_med/reports/page.py",

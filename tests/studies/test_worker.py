@@ -2,6 +2,7 @@
 
 import time
 
+import numpy as np
 import pytest
 
 from mlp_med.pipelines.datasets import LUNA16
@@ -14,7 +15,7 @@ NUM_CASES = 48  # of 16 patients
 
 @pytest.fixture
 def trained(make_cell, monkeypatch):
-    """Trains a cell and returns the training set that its batches were drawn from."""
+    """Trains a cell; returns the training set, its batches' size, and the predictions."""
     examples = random_examples(LUNA16, 5.0, NUM_CASES)
     monkeypatch.setattr(worker, "load_splits", lambda *of, **scored: (examples,) * 3)
     monkeypatch.setattr(worker, "configure_threads", lambda number: None)  # TensorFlow has begun
@@ -24,7 +25,7 @@ def trained(make_cell, monkeypatch):
         seen = []
 
         def spy(strategy, examples, **options):
-            seen.append(examples)
+            seen.append((examples, options["global_batch_size"]))
             return make_batches(strategy, examples, **options)
 
         monkeypatch.setattr(worker, "distributed_training_batches", spy)
@@ -33,16 +34,27 @@ def trained(make_cell, monkeypatch):
         )
         result = worker.train(Order(cell, "run", "", "", time.time()), lambda event: None)
         assert len(result.predictions) == NUM_CASES
-        return seen[0]
+        return *seen[0], result.predictions
 
     return train
 
 
 def test_a_fraction_of_the_training_set_is_what_a_cell_trains_on(trained):
-    whole = trained()
+    whole, *_ = trained()
     assert len(whole) == NUM_CASES
-    drawn = [trained(training_fraction=0.25, seed=seed) for seed in (0, 1)]
+    drawn = [trained(training_fraction=0.25, seed=seed)[0] for seed in (0, 1)]
     assert [len(set(part.patients)) for part in drawn] == [4, 4]
     assert set(drawn[0].patients) != set(drawn[1].patients)
-    again = trained(training_fraction=0.25, seed=0, learning_rate=1e-2, resolution=5.0)
+    again, *_ = trained(training_fraction=0.25, seed=0, learning_rate=1e-2, resolution=5.0)
     assert again.ids.tolist() == drawn[0].ids.tolist()  # of the seed, whatever the arm
+
+
+@pytest.mark.parametrize(
+    ("changes", "batch_size"), [({"accumulation_steps": 4}, 2), ({"recompute": True}, 8)]
+)
+def test_less_memory_is_the_same_training(trained, changes, batch_size):
+    *_, expected = trained(norm="group", learning_rate=1e-2)
+    _, computed_at_once, ours = trained(norm="group", learning_rate=1e-2, **changes)
+    assert computed_at_once == batch_size
+    np.testing.assert_allclose(ours["score"], expected["score"], atol=1e-5)
+    assert expected["score"].std() > 1e-4

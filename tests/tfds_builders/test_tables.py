@@ -25,6 +25,11 @@ def test_a_byte_order_mark_is_no_part_of_the_first_column(tmp_path: Path) -> Non
     assert read_table(table(tmp_path, b"\xef\xbb\xbfid\na\n"), text=["id"])["id"].tolist() == ["a"]
 
 
+def test_semicolons_separate_where_the_first_line_has_no_comma(tmp_path: Path) -> None:
+    rows = read_table(table(tmp_path, b"id;size\na,b;1.5\n"), text=["id"], numbers=["size"])
+    assert (rows["id"].tolist(), rows["size"].tolist()) == (["a,b"], [1.5])
+
+
 def test_an_empty_table_has_its_columns(tmp_path: Path) -> None:
     rows = read_table(table(tmp_path, b"id,size\n"), text=["id"], numbers=["size"])
     assert list(rows) == ["id", "size"]

@@ -6,7 +6,7 @@ import pandas as pd
 
 from mlp_med.errors import SourceError
 from tfds_builders.hashing import digest_of
-from tfds_builders.tables import read_column_names, read_table
+from tfds_builders.tables import read_table
 
 TABLE = "breast-level_annotations.csv"
 COLUMNS = (
@@ -65,11 +65,6 @@ def read_exams(root: Path, problems: list[str], skipped: dict[str, int]) -> pd.D
 
 
 def _read_images(path: Path) -> pd.DataFrame:
-    found = read_column_names(path)
-    if len(found) == 1 and ";" in found[0]:
-        raise SourceError(
-            f"{path}: expected values separated by commas, found semicolons; export it with commas"
-        )
     images = read_table(path, text=COLUMNS)
     grades = {f"BI-RADS {grade}": grade for grade in BIRADS}
     densities = {f"DENSITY {letter}": n for n, letter in enumerate(DENSITIES, start=1)}

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
-from mlp_med.imaging.crop import crop_size, render_crop
-from mlp_med.imaging.volume import Volume, read_volume
+from mlp_med.imaging.hounsfield import render_hounsfield
+from mlp_med.imaging.volume import read_volume
 from tfds_builders.crop_files import write_whole
 
 
@@ -42,21 +41,3 @@ def render_scan(job: RenderJob) -> RenderJob:
     for spacing_mm, target in job.targets:
         write_whole(target, render_hounsfield(volume, job.centres_mm, job.extent_mm, spacing_mm))
     return job
-
-
-def render_hounsfield(
-    volume: Volume, centres_mm: np.ndarray, extent_mm: float, spacing_mm: float
-) -> np.ndarray:
-    """Crops in HU, int16 [k, z, y, x].
-
-    One resolution at a time, so that it does not depend on which others are rendered with it; and
-    on one thread, since the matrix products are so small that more threads take four times as long.
-    """
-    size = crop_size(extent_mm, spacing_mm)
-    crops = np.empty((len(centres_mm), size, size, size), dtype=np.int16)
-    limits = np.iinfo(np.int16)
-    with threadpool_limits(1, user_api="blas"):
-        for crop, centre in zip(crops, centres_mm, strict=True):
-            values = np.rint(render_crop(volume, centre, extent_mm, spacing_mm))
-            crop[...] = np.clip(values, limits.min, limits.max)
-    return crops

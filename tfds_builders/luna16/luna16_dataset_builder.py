@@ -9,6 +9,7 @@ import pandas as pd
 import tensorflow_datasets as tfds
 
 from mlp_med.imaging.crop import crop_size
+from mlp_med.imaging.hounsfield import render_hounsfield
 from mlp_med.imaging.volume import read_volume
 from tfds_builders.crop_files import open_crops, remove_others, rendering_code_digest
 from tfds_builders.local_source_builder import (
@@ -17,7 +18,7 @@ from tfds_builders.local_source_builder import (
     resolution_configs,
 )
 from tfds_builders.luna16 import crops
-from tfds_builders.luna16.crops import RenderJob, render_hounsfield, render_scan
+from tfds_builders.luna16.crops import RenderJob, render_scan
 from tfds_builders.luna16.layout import SPLITS
 from tfds_builders.luna16.scans import Scan
 from tfds_builders.luna16.survey import (

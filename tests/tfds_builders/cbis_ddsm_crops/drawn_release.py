@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mlp_med.phantoms.dicom import drawn_uid, write_radiograph
+from mlp_med.phantoms.dicom_radiograph import drawn_uid, write_radiograph
 from tfds_builders.cbis_ddsm_crops.survey import split_of
 
 PIXEL_MM = 0.0435

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from mlp_med.errors import SourceError
-from mlp_med.phantoms.dicom import write_radiograph
+from mlp_med.phantoms.dicom_radiograph import write_radiograph
 from tests.tfds_builders.cbis_ddsm_crops.drawn_release import (
     Case,
     all_cases,

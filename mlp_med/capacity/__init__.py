@@ -1,0 +1,1 @@
+"""What a training cell will need before it runs: memory, operations, and which machine has them."""

@@ -1,0 +1,165 @@
+"""What each kind of layer keeps for its backward pass, and needs beside it while it works.
+
+The kinds are a table, so that a new layer brings one function. The rules say what TensorFlow's CPU
+kernels do, and were checked against measured peaks (benchmarks/memory_model.py).
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import keras
+
+from mlp_med.errors import CapacityError
+from mlp_med.models.convolution import Convolution3D, SpaceToDepth
+from mlp_med.models.group_moments import WORTH_A_CALL
+from mlp_med.models.normalization import (
+    FusedBatchNormalization,
+    GroupNormalization,
+    NoNormalization,
+)
+from mlp_med.models.pooling import AverageOverCentre
+from mlp_med.processor import processor_flags
+
+NORMS = (FusedBatchNormalization, GroupNormalization)
+FLOAT32_BYTES = 4
+BYTES_PER_VALUE = {"float32": 4, "bfloat16": 2, "float16": 2, "int16": 2, "uint8": 1}
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """A tensor's shape, batch first, and dtype; nothing is allocated."""
+
+    shape: tuple[int, ...]
+    dtype: str
+
+    @property
+    def num_values(self) -> int:
+        """How many numbers it holds; a Python integer, which cannot overflow."""
+        return math.prod(self.shape)
+
+    @property
+    def num_bytes(self) -> int:
+        """What it takes in memory."""
+        return self.num_values * BYTES_PER_VALUE[self.dtype]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Footprint:
+    """What one layer needs of memory in a training step.
+
+    Attributes:
+        keeps_inputs: the backward pass needs what went in.
+        keeps_output: the backward pass needs what came out.
+        kept_bytes: of tensors inside the layer that its backward pass needs.
+        forward_bytes: held for as long as the forward pass of this layer takes, beside its output.
+        backward_bytes: held for as long as its backward pass takes, beside the gradients.
+        passes_gradient: the gradient of every input is that of the output, the same memory.
+    """
+
+    keeps_inputs: bool = False
+    keeps_output: bool = False
+    kept_bytes: int = 0
+    forward_bytes: int = 0
+    backward_bytes: int = 0
+    passes_gradient: bool = False
+
+
+Rule = Callable[[keras.layers.Layer, list[Tensor], Tensor], Footprint]
+
+
+def footprint(layer: keras.layers.Layer, inputs: list[Tensor], output: Tensor) -> Footprint:
+    """The footprint of a layer at these shapes.
+
+    Raises:
+        CapacityError: there is no rule for this kind of layer.
+    """
+    for kind in type(layer).__mro__:
+        if kind in RULES:
+            return RULES[kind](layer, inputs, output)
+    raise CapacityError(
+        f"expected a layer whose memory is known, got {type(layer).__name__} ({layer.name}); "
+        "give it a rule in mlp_med/capacity/footprints.py"
+    )
+
+
+def _convolution(layer: keras.layers.Layer, inputs: list[Tensor], output: Tensor) -> Footprint:
+    """Keeps its input. The gradient of the filter is of the filter's size."""
+    return Footprint(keeps_inputs=True)
+
+
+def _convolution_3d(layer: keras.layers.Layer, inputs: list[Tensor], output: Tensor) -> Footprint:
+    """Without AVX-512 each depth tap in float32 copies the planes that it saw on either side."""
+    slow = inputs[0].dtype == "float32" and "avx512f" not in processor_flags()
+    copies = slow and layer.kernel_size[0] > 1
+    copied = inputs[0].num_bytes + output.num_bytes if copies else 0
+    return Footprint(keeps_inputs=True, backward_bytes=copied)
+
+
+def _fused_batch_norm(layer: keras.layers.Layer, inputs: list[Tensor], output: Tensor) -> Footprint:
+    """The norm's gradient needs its input, the ReLU's needs its output."""
+    return Footprint(keeps_inputs=True, keeps_output=layer.relu)
+
+
+def _group_norm(layer: keras.layers.Layer, inputs: list[Tensor], output: Tensor) -> Footprint:
+    """Large examples one by one in their own dtype, small ones all at once in float32.
+
+    Then, where the input is narrower, the cast copy is what is kept.
+    """
+    if output.num_values >= WORTH_A_CALL * output.shape[0]:
+        return Footprint(
+            keeps_inputs=True,
+            keeps_output=layer.relu,
+            forward_bytes=output.num_bytes,
+            backward_bytes=2 * output.num_bytes,
+        )
+    wide = output.num_values * FLOAT32_BYTES
+    narrow = inputs[0].dtype != "float32"
+    return Footprint(
+        keeps_inputs=not narrow,
+        keeps_output=layer.relu,
+        kept_bytes=wide if narrow else 0,
+        forward_bytes=wide,
+        backward_bytes=3 * wide,
+    )
+
+
+def _rectifier(layer: keras.layers.Layer, inputs: list[Tensor], output: Tensor) -> Footprint:
+    """Where the output is 0 the gradient is 0."""
+    return Footprint(keeps_output=True)
+
+
+def _max_pooling(layer: keras.layers.Layer, inputs: list[Tensor], output: Tensor) -> Footprint:
+    """The gradient looks for the largest value again."""
+    return Footprint(keeps_inputs=True, keeps_output=True)
+
+
+def _add(layer: keras.layers.Layer, inputs: list[Tensor], output: Tensor) -> Footprint:
+    return Footprint(passes_gradient=True)
+
+
+def _nothing(layer: keras.layers.Layer, inputs: list[Tensor], output: Tensor) -> Footprint:
+    return Footprint()
+
+
+def _dense(layer: keras.layers.Layer, inputs: list[Tensor], output: Tensor) -> Footprint:
+    return Footprint(keeps_inputs=True)
+
+
+RULES: dict[type[keras.layers.Layer], Rule] = {
+    keras.layers.InputLayer: _nothing,
+    keras.layers.Conv2D: _convolution,
+    keras.layers.Conv3D: _convolution,
+    Convolution3D: _convolution_3d,
+    FusedBatchNormalization: _fused_batch_norm,
+    GroupNormalization: _group_norm,
+    NoNormalization: _rectifier,
+    keras.layers.MaxPooling2D: _max_pooling,
+    keras.layers.MaxPooling3D: _max_pooling,
+    keras.layers.Add: _add,
+    SpaceToDepth: _nothing,
+    AverageOverCentre: _nothing,
+    keras.layers.GlobalAveragePooling2D: _nothing,
+    keras.layers.GlobalAveragePooling3D: _nothing,
+    keras.layers.Dense: _dense,
+}

@@ -1,0 +1,169 @@
+"""Peak memory of a training cell, predicted line by line from the built network's shapes.
+
+A line is in bytes, a Python integer, and the lines add up to the peak. The constants below were
+calibrated once on other cells than those that check them (benchmarks/memory_model.py); a probe of
+the model at hand replaces the first.
+"""
+
+import functools
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import keras
+
+from mlp_med.capacity.footprints import FLOAT32_BYTES
+from mlp_med.capacity.liveness import Peak, training_peak
+from mlp_med.capacity.network import LayerCall, layer_calls
+from mlp_med.capacity.workload import Workload
+from mlp_med.models.residual import build_model
+
+# TensorFlow's threads, the traced step, its kernels and their tables: of any batch and grid.
+RUNNING_BYTES = 105_000_000
+# The C library's heap is never packed: what stays unused between tensors, as a share of them.
+ALLOCATOR_SLACK = Fraction(12, 100)
+# A cell's process with all that it imports (`mlp_med.studies.worker.PRELOAD`), without crops.
+PROCESS_BASE_BYTES = 885_000_000
+# Batches between pipeline and step: two prefetched, one handed over, one in the making; beside
+# them the crops as they were gathered and turned, in the dataset's own number format.
+FLOAT_BATCHES = 4
+NATIVE_BATCHES = Fraction(5, 2)
+ADAM_SLOTS = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryPlan:
+    """Where a training cell's peak of memory goes; every figure in bytes.
+
+    Attributes:
+        parameters: float32 weights, statistics of the norms included.
+        best_weights: the copy of those that validated best.
+        optimizer: Adam's two moments of every trained parameter.
+        gradients: of every trained parameter; twice with accumulation, which keeps their sum.
+        activations: what the layers keep for the backward pass.
+        backward: alive at the peak above that: gradients of activations, scratch of the kernels.
+        allocator: what the heap loses between tensors.
+        input_buffers: batches that wait between pipeline and step.
+        running: threads, traced step and kernels.
+        dataset: crops that stay in memory all along.
+        process_base: the process before the model was built.
+    """
+
+    parameters: int
+    best_weights: int
+    optimizer: int
+    gradients: int
+    activations: int
+    backward: int
+    allocator: int
+    input_buffers: int
+    running: int
+    dataset: int
+    process_base: int
+
+    @property
+    def lines(self) -> dict[str, int]:
+        """Every line by its name, in this order."""
+        return dict(vars(self))
+
+    @property
+    def peak(self) -> int:
+        """The sum of all lines."""
+        return sum(self.lines.values())
+
+    @property
+    def above_base(self) -> int:
+        """What the cell takes beyond the process and its data."""
+        return self.peak - self.process_base - self.dataset
+
+
+def predict_memory(
+    workload: Workload,
+    *,
+    dataset_bytes: int = 0,
+    running_bytes: int = RUNNING_BYTES,
+    process_base_bytes: int = PROCESS_BASE_BYTES,
+) -> MemoryPlan:
+    """The peak of a cell that trains this workload.
+
+    Args:
+        workload: model, grid, batch, precision.
+        dataset_bytes: of the crops in memory, `Examples.num_bytes` of every split that is loaded.
+        running_bytes: of the constant line; a probe's, if there is one.
+        process_base_bytes: of the process before the model was built.
+    """
+    network = network_of(workload)
+    peak = activation_peak(workload)
+    values = workload.batch_size * workload.num_voxels * workload.num_channels
+    trained = network.trained * FLOAT32_BYTES
+    weights = network.parameters * FLOAT32_BYTES
+    return MemoryPlan(
+        parameters=weights,
+        best_weights=weights,
+        optimizer=ADAM_SLOTS * trained,
+        gradients=trained * (2 if workload.accumulation_steps > 1 else 1),
+        activations=peak.kept_bytes,
+        backward=peak.backward_bytes,
+        allocator=int(ALLOCATOR_SLACK * peak.num_bytes),
+        input_buffers=FLOAT_BATCHES * FLOAT32_BYTES * values
+        + int(NATIVE_BATCHES * workload.native_bytes * values),
+        running=running_bytes,
+        dataset=dataset_bytes,
+        process_base=process_base_bytes,
+    )
+
+
+def calibrated_running_bytes(workload: Workload, above_base_bytes: int) -> int:
+    """The constant line that makes the prediction of a probed workload the measured one.
+
+    Args:
+        workload: what was probed; small, so that the constant is most of it.
+        above_base_bytes: measured peak less the process base.
+    """
+    plan = predict_memory(workload, running_bytes=0)
+    return max(0, above_base_bytes - plan.above_base)
+
+
+@functools.lru_cache(maxsize=4096)
+def activation_peak(workload: Workload) -> Peak:
+    """What the activations and their gradients take, by liveness over the network's layers."""
+    return training_peak(calls_of(workload))
+
+
+def calls_of(workload: Workload) -> list[LayerCall]:
+    """The network's layers with the shapes of this workload."""
+    shape = (workload.batch_size, *workload.voxels, workload.num_channels)
+    return layer_calls(network_of(workload).model, shape)
+
+
+@dataclass(frozen=True)
+class Network:
+    """A built network and its counts of numbers.
+
+    Attributes:
+        model: the built model; its weights are the only thing that is allocated.
+        parameters: all of them.
+        trained: those that the optimiser changes.
+    """
+
+    model: keras.Model
+    parameters: int
+    trained: int
+
+
+def network_of(workload: Workload) -> Network:
+    """The network, built once for any grid and batch."""
+    return _build(workload.precision, tuple(sorted(workload.model_arguments().items())))
+
+
+@functools.lru_cache(maxsize=16)
+def _build(precision: str, arguments: tuple[tuple[str, Any], ...]) -> Network:
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(precision)
+    try:
+        model = build_model(**dict(arguments))
+    finally:
+        keras.config.set_dtype_policy(policy)
+    trained = sum(math.prod(weight.shape) for weight in model.trainable_weights)
+    return Network(model, int(model.count_params()), trained)

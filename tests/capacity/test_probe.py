@@ -1,0 +1,27 @@
+import pytest
+
+from mlp_med.capacity.memory import predict_memory
+from mlp_med.capacity.probe import probe, small_workload
+from mlp_med.errors import CapacityError
+
+
+def test_what_was_predicted_is_what_a_training_process_takes(make_workload):
+    workload = make_workload(model="residual", voxels=(64, 64, 64), batch_size=8)
+    found = probe(workload, num_steps=2)
+    assert found.base_bytes > 300e6
+    assert found.step_seconds > 0
+    predicted = predict_memory(workload).above_base
+    # The benchmark says how near; between runs the heap varies.
+    assert found.above_base_bytes == pytest.approx(predicted, rel=0.15)
+
+
+def test_a_small_workload_keeps_model_and_precision(make_workload):
+    workload = make_workload(voxels=(64, 64, 64), batch_size=64, precision="mixed_bfloat16")
+    small = small_workload(workload)
+    assert small.num_voxels < workload.num_voxels
+    assert (small.model, small.precision) == (workload.model, workload.precision)
+
+
+def test_a_probe_that_dies_says_of_what(make_workload):
+    with pytest.raises(CapacityError, match=r"48×32 × 4 died: .*cubes and squares"):
+        probe(make_workload(voxels=(48, 32)))

@@ -1,0 +1,109 @@
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from mlp_med.cli import app
+from mlp_med.errors import CapacityError, DatasetError, StudyError
+
+
+def run(*words: str) -> str:
+    result = CliRunner().invoke(app, ["plan", *words], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def plan(*words: str) -> dict:
+    return json.loads(run(*words, "--json"))
+
+
+def test_every_line_is_there_and_they_add_up():
+    found = plan("--resolution", "0.625", "--batch", "16")
+    assert found["workload"]["voxels"] == [64, 64, 64]
+    assert found["peak_bytes"] == sum(found["bytes"].values())
+    assert {"parameters", "optimizer", "activations", "input_buffers", "process_base"} <= set(
+        found["bytes"]
+    )
+    assert "largest_batch" not in found
+
+
+def test_the_table_says_what_json_says():
+    words = ["--resolution", "1.25", "--batch", "8", "--memory", "4GB"]
+    found, shown = plan(*words), run(*words)
+    assert f"{found['peak_bytes']:,}" in shown
+    assert f"largest batch at this resolution: {found['largest_batch']:,}" in shown
+    assert "fits into 4.00 GB" in shown
+
+
+def test_a_budget_is_answered_with_the_most_that_fits():
+    words = ["--resolution", "0.625", "--field-mm", "320", "--memory", "16GB"]
+    found = plan(*words, "--batch", "16", "--precision", "bf16")
+    assert found["workload"]["voxels"] == [512, 512, 512]
+    assert not found["fits"]
+    assert 1 <= found["largest_batch"] < 16
+    assert plan(*words, "--batch", str(found["largest_batch"]), "--precision", "bf16")["fits"]
+    assert found["finest"]["resolution"] > 0.625
+    assert found["fewest_tiles"]["tiles"] > 1
+
+
+def test_a_platform_brings_its_memory_and_is_called_predicted():
+    found = plan("--resolution", "0.625", "--platform", "h100", "--precision", "bf16")
+    assert found["budget_bytes"] == 80 * 10**9
+    assert any(note.startswith("predicted: nothing was measured") for note in found["notes"])
+
+
+def test_without_bfloat16_it_is_planned_in_float32_and_said():
+    found = plan("--resolution", "0.625", "--platform", "p100", "--precision", "bf16")
+    assert found["workload"]["precision"] == "float32"
+    assert any("no bfloat16" in note for note in found["notes"])
+
+
+def test_absurd_requests_get_their_number():
+    found = plan("--resolution", "0.0390625", "--batch", "512", "--model", "residual")
+    assert found["workload"]["voxels"] == [1024] * 3
+    assert found["peak_bytes"] > 10**13
+
+
+def test_accumulation_holds_a_micro_batch_at_a_time():
+    whole = plan("--resolution", "1.25", "--batch", "32")["bytes"]["activations"]
+    quarter = plan("--resolution", "1.25", "--batch", "32", "--accumulation", "4")["bytes"]
+    assert quarter["activations"] * 4 == whole
+
+
+def test_recomputation_keeps_less():
+    words = ["--resolution", "0.625", "--batch", "16"]
+    plain, again = plan(*words), plan(*words, "--recompute")
+    assert again["bytes"]["activations"] < 0.8 * plain["bytes"]["activations"]
+    assert "recomputing" in run(*words, "--recompute")
+
+
+def test_slides_are_in_micrometres():
+    assert plan("--dataset", "metastasis_patches", "--resolution", "0.97")["workload"][
+        "voxels"
+    ] == [
+        96,
+        96,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "error", "message"),
+    [
+        (["--resolution", "1.25", "--platform", "abacus"], CapacityError, "no platform 'abacus'"),
+        (["--resolution", "1.25", "--memory", "16XB"], CapacityError, "such as 16GB"),
+        (["--resolution", "1.25", "--memory", "200MB"], CapacityError, "less than the process"),
+        (["--resolution", "1.25", "--batch", "0"], CapacityError, "at least one example"),
+        (["--resolution", "1.25", "--precision", "fp8"], CapacityError, "float32 or bfloat16"),
+        (["--resolution", "1.25", "--norm", "layer"], CapacityError, "norm batch, group or none"),
+        (["--resolution", "1.25", "--field-mm", "41.25"], CapacityError, "multiple of 2; got 33"),
+        (["--resolution", "-1"], CapacityError, "positive resolution"),
+        (["--resolution", "nan"], CapacityError, "positive resolution"),
+        (["--resolution", "80"], CapacityError, "at least one voxel"),
+        (["--resolution", "1.25", "--batch", "9", "--accumulation", "2"], CapacityError, "divides"),
+        (["--resolution", "1.25", "--model", "unet"], StudyError, "expected a model out of"),
+        (["--resolution", "1.25", "--dataset", "mnist"], DatasetError, "no dataset 'mnist'"),
+    ],
+)
+def test_bad_input_is_named(words, error, message):
+    with pytest.raises(error, match=message):
+        run(*words)

@@ -1,0 +1,98 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from mlp_med.models.residual import build_model
+from tests.models.graphs import ancestors
+
+SHAPES = {2: (4, 16, 12, 2), 3: (4, 8, 16, 8, 2)}
+
+
+def residual(spatial_dims, norm, *, recompute):
+    return build_model(
+        spatial_dims=spatial_dims,
+        num_channels=2,
+        widths=(6, 8),
+        blocks_per_stage=2,
+        norm=norm,
+        recompute=recompute,
+        seed=3,
+    )
+
+
+def weights_of(model):
+    """By layer and weight, wherever in the model the layer sits."""
+    return {"/".join(v.path.split("/")[-2:]): v for v in model.variables}
+
+
+def gradients_of(model, images):
+    """Loss and gradients of a training step, as a graph computes them."""
+    names = [name for name, weight in weights_of(model).items() if weight.trainable]
+    targets = [weights_of(model)[name].value for name in names]
+
+    @tf.function(autograph=False)
+    def step(images):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(tf.square(model(images, training=True) - 1.0))
+        return loss, tape.gradient(loss, targets)
+
+    loss, gradients = step(images)
+    return loss, dict(zip(names, gradients, strict=True))
+
+
+@pytest.mark.parametrize("norm", ["batch", "group", "none"])
+@pytest.mark.parametrize("spatial_dims", [2, 3])
+def test_loss_gradients_and_running_statistics_are_those_of_the_plain_network(spatial_dims, norm):
+    plain, recomputing = (residual(spatial_dims, norm, recompute=r) for r in (False, True))
+    assert weights_of(plain).keys() == weights_of(recomputing).keys()
+    if norm == "none":  # whose blocks begin as nothing, so that little would have a gradient
+        generator = np.random.default_rng(1)
+        for name, weight in weights_of(plain).items():
+            weight.assign(generator.normal(0, 0.2, weight.shape))
+            weights_of(recomputing)[name].assign(weight)
+    images = tf.random.stateless_normal(SHAPES[spatial_dims], seed=(1, 2))
+    (loss, gradients), (our_loss, ours) = (gradients_of(m, images) for m in (plain, recomputing))
+    np.testing.assert_allclose(our_loss, loss, rtol=1e-6)
+    for name, gradient in gradients.items():
+        largest = float(tf.reduce_max(tf.abs(gradient)))
+        assert largest > 0 or name == "stem/bias", name
+        np.testing.assert_allclose(ours[name], gradient, atol=1e-5 * largest, err_msg=name)
+    for name, weight in weights_of(plain).items():
+        np.testing.assert_allclose(weights_of(recomputing)[name], weight, atol=1e-6, err_msg=name)
+    scores = (model(images, training=False) for model in (plain, recomputing))
+    np.testing.assert_allclose(*scores, rtol=1e-4, atol=1e-5)
+
+
+def test_nothing_is_computed_again_before_the_gradient_is_there():
+    """What could be computed again at once would lie in memory until it is wanted."""
+    model = residual(3, "batch", recompute=True)
+
+    @tf.function(autograph=False)
+    def step(images):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(model(images, training=True))
+        return tape.gradient(loss, [v.value for v in model.trainable_variables])
+
+    operations = step.get_concrete_function(tf.TensorSpec(SHAPES[3])).graph.get_operations()
+    norms = [op for op in operations if op.type == "FusedBatchNormV3"]
+    kinds_before = [{before.type for before in ancestors(op)} for op in norms]
+    again = [kinds for kinds in kinds_before if "FusedBatchNormGradV3" in kinds]
+    num_norms = 8
+    assert len(again) == num_norms
+    assert len(norms) == 2 * num_norms + 1  # the last one's output is small and is kept
+
+
+def test_bfloat16_learns_the_same_within_its_rounding():
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        plain, recomputing = (residual(3, "batch", recompute=r) for r in (False, True))
+    finally:
+        keras.config.set_dtype_policy(policy)
+    images = tf.random.stateless_normal(SHAPES[3], seed=(1, 2))
+    (_, gradients), (_, ours) = (gradients_of(model, images) for model in (plain, recomputing))
+    for name, gradient in gradients.items():
+        assert ours[name].dtype == gradient.dtype == tf.float32
+        largest = float(tf.reduce_max(tf.abs(gradient)))
+        np.testing.assert_allclose(ours[name], gradient, atol=2e-2 * largest, err_msg=name)

@@ -1,0 +1,11 @@
+"""Kaggle's Data Science Bowl 2017: whole lungs in CT, with and without cancer within a year."""
+
+import functools
+
+from tfds_builders.dsb2017.dsb2017_dataset_builder import Builder, preview
+from tfds_builders.dsb2017.survey import check
+from tfds_builders.local_source_builder import build_configs
+
+build = functools.partial(build_configs, Builder)
+
+__all__ = ["Builder", "build", "check", "preview"]
