@@ -129,3 +129,29 @@ def phantom_cbis_ddsm_crops(
         markup=False,
     )
     console.print(f"{summary['statement']} Its departures: {out / MARKER}", markup=False)
+
+
+@phantom_app.command("breast_screening")
+def phantom_breast_screening(
+    out: Annotated[Path, typer.Argument(help="Directory to write, absent or empty.")],
+    exams: Annotated[int, typer.Option("--exams", min=20, help="Four images each.")] = 60,
+    seed: Annotated[int, typer.Option("--seed", help="Same seed, same bytes.")] = 0,
+    workers: Workers = None,
+) -> None:
+    """Write phantoms of screening exams in exactly VinDr-Mammo's layout."""
+    from mlp_med.phantoms.breast_screening import write_breast_screening
+    from mlp_med.phantoms.release import MARKER
+    from mlp_med.studies.progress import counting
+
+    with counting(console, "phantom exams") as progress:
+        summary = write_breast_screening(
+            out, num_exams=exams, seed=seed, num_workers=workers, progress=progress
+        )
+    num_bytes = summary["num_bytes"]
+    assert isinstance(num_bytes, int)
+    console.print(
+        f"{out}: PHANTOM of {summary['num_exams']} exams, seed {summary['seed']}, "
+        f"{summary['num_suspicious']} of them BI-RADS 3 to 5, {num_bytes / 1e9:.1f} GB",
+        markup=False,
+    )
+    console.print(f"{summary['statement']} Its departures: {out / MARKER}", markup=False)
