@@ -21,7 +21,7 @@ MLP_MED := $(VENV)/bin/mlp-med
 export MLFLOW_TRACKING_URI ?= sqlite:///$(abspath $(RUNS))/mlflow.db
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: help install-study install-test smoke study resolution dsb2017 slides mammography pilot more-data memory-fits platforms controls calibration report rerun ui bench test lint lock clean
+.PHONY: help install-study install-test smoke study resolution dsb2017 slides slides-pilot mammography pilot more-data memory-fits platforms controls calibration report rerun ui bench test lint lock clean
 
 help:  ## explain every target
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -76,6 +76,10 @@ slides: install-test  ## the resolution study on drawn whole slides, small (≤2
 	$(MLP_MED) phantom camelyon16 $(DATA)/phantom-camelyon16 --slides $(SLIDES) --seed 0
 	$(MLP_MED) study run resolution_matters --dataset camelyon16 --size small --source $(DATA)/phantom-camelyon16 --data-dir $(DATA)/tfds
 	$(MLP_MED) report resolution_matters --dataset camelyon16 --size small --out $(REPORTS)/slides
+
+slides-pilot: install-test  ## the small slide phantom's pilot, and its committed record, without which make slides ends in no verdict
+	$(MLP_MED) phantom camelyon16 $(DATA)/phantom-camelyon16 --slides $(SLIDES) --seed 0
+	$(MLP_MED) study pilot resolution_matters --dataset camelyon16 --size small --source $(DATA)/phantom-camelyon16 --data-dir $(DATA)/tfds --record experiments/pilots/resolution_matters-camelyon16-small.json
 
 mammography: install-study  ## the resolution study on a phantom of film mammograms, small, report (≤20 minutes on 2 cores)
 	$(MLP_MED) phantom cbis_ddsm_crops $(DATA)/phantom-cbis-ddsm --patients $(PATIENTS) --seed 0

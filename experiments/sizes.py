@@ -171,7 +171,7 @@ SIZES: Mapping[str, Mapping[str, Size]] = {
             num_evaluations=8,
             num_seeds=5,
             pilot=PilotDesign(num_seeds=5, most_budget_examples=256_000),
-            on_phantom={"margin_auc": 0.02, "augment": False, "budget_examples": 8_000},
+            on_phantom={"margin_auc": 0.02, "augment": False, "budget_examples": 12_800},
         ),
         "full": Size(
             resolutions=(0.1, 0.2, 0.4, 0.8),
@@ -185,6 +185,36 @@ SIZES: Mapping[str, Mapping[str, Size]] = {
             intra_op_threads=2,
             pilot=PilotDesign(
                 learning_rates=(3e-4, 9e-4, 2.7e-3), num_seeds=5, most_budget_examples=1_536_000
+            ),
+        ),
+    },
+    "breast_screening": {
+        "smoke": Size(
+            resolutions=(0.4, 0.8),
+            primary=(0.4, 0.8),
+            model="residual_small_four_views",
+            global_batch_size=4,
+            learning_rate=3e-3,
+            budget_examples=64,
+            num_evaluations=2,
+            num_seeds=2,
+            # A breast is never turned by a quarter, and its chest wall is always at the left.
+            augment=False,
+            no_verdict_reason="the smoke size trains too little to claim anything",
+        ),
+        "full": Size(
+            resolutions=(0.1, 0.2, 0.4, 0.8),
+            primary=(0.1, 0.8),
+            model="residual_four_views",
+            global_batch_size=16,
+            learning_rate=1e-3,
+            budget_examples=96_000,
+            num_evaluations=20,
+            num_seeds=5,
+            augment=False,
+            intra_op_threads=2,
+            pilot=PilotDesign(
+                learning_rates=(3e-4, 9e-4, 2.7e-3), num_seeds=5, most_budget_examples=768_000
             ),
         ),
     },
@@ -252,6 +282,11 @@ SIZES: Mapping[str, Mapping[str, Size]] = {
             num_evaluations=8,
             num_seeds=5,
             pilot=PilotDesign(num_seeds=5, most_budget_examples=384_000),
+            on_phantom={
+                # 18 test slides do not hold a margin of 0.01.
+                "margin_auc": 0.02,
+                "pilot": PilotDesign(num_seeds=5, most_budget_examples=48_000),
+            },
         ),
         "full": Size(
             resolutions=(0.243, 0.486, 0.972, 1.944),

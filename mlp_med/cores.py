@@ -1,4 +1,4 @@
-"""The cores that this process may keep busy, as its affinity and its cgroups allow."""
+"""The cores that this process may keep busy, as its affinity and its cgroups allow, and where."""
 
 import os
 from pathlib import Path
@@ -24,6 +24,37 @@ def available_cores(
         quota for folder in _cgroup_folders(cgroup_root, process) if (quota := _quota(folder))
     ]
     return max(1, int(min([cores, *quotas])))
+
+
+def memory_nodes(root: Path = Path("/sys/devices/system/node")) -> list[frozenset[int]]:
+    """The cores that this process may use, by the memory (NUMA node) that they are next to.
+
+    Args:
+        root: where Linux describes the nodes.
+
+    Returns:
+        One set of core numbers a node that has any; a single one where nodes are not told.
+    """
+    try:
+        allowed = frozenset(os.sched_getaffinity(0))
+    except AttributeError:  # not Linux
+        allowed = frozenset(range(os.cpu_count() or 1))
+    nodes = []
+    for path in sorted(root.glob("node[0-9]*/cpulist")):
+        try:
+            nodes.append(_numbers(path.read_text()) & allowed)
+        except (OSError, ValueError):
+            continue
+    return [cores for cores in nodes if cores] or [allowed]
+
+
+def _numbers(text: str) -> frozenset[int]:
+    """Reads "0-3,8" as 0, 1, 2, 3 and 8."""
+    numbers: set[int] = set()
+    for part in text.strip().split(","):
+        first, _, last = part.partition("-")
+        numbers.update(range(int(first), int(last or first) + 1))
+    return frozenset(numbers)
 
 
 def _cgroup_folders(root: Path, process: Path) -> list[Path]:

@@ -11,6 +11,8 @@ from mlp_med.pipelines.arrays import load_split
 from mlp_med.pipelines.datasets import DatasetDescription, describe
 from mlp_med.reports.contact_sheet import ContactCase, draw_contact_sheet, save_contact_sheet
 
+FOUR_VIEWS = 4  # channels
+
 
 def draw_source(dataset: str, source: Path, out: Path, *, num_cases: int, **options: Any) -> None:
     """Draws crops of a source at every resolution, rendered in memory; nothing is built.
@@ -70,6 +72,16 @@ def draw_built(
     _save(description, rows, f"{dataset}: crops of the test split", first.phantom, out)
 
 
+def _is_exam(description: DatasetDescription) -> bool:
+    return description.num_channels == FOUR_VIEWS
+
+
+def _side_by_side(exam: np.ndarray) -> np.ndarray:
+    """[n, n, 4] → [2 n, 2 n, 1]."""
+    rows = [np.concatenate([exam[..., k], exam[..., k + 1]], axis=1) for k in (0, 2)]
+    return np.concatenate(rows, axis=0)[..., np.newaxis]
+
+
 def _save(
     description: DatasetDescription,
     rows: list[ContactCase],
@@ -80,7 +92,7 @@ def _save(
     figure = draw_contact_sheet(
         [ContactCase(row.caption, _shown(row.crops, description)) for row in rows],
         unit=description.unit,
-        field_extent=description.field_extent,
+        field_extent=description.field_extent * (2 if _is_exam(description) else 1),
         title=title,
         phantom=phantom,
         window=description.intensity_window,
@@ -106,7 +118,12 @@ def _rows(
 def _shown(
     crops: Mapping[float, np.ndarray], description: DatasetDescription
 ) -> Mapping[float, np.ndarray]:
-    """Crops as the sheet draws them: grey 2D images as uint8 [y, x, 3] in their window."""
+    """Crops as the sheet draws them: grey 2D images as uint8 [y, x, 3] in their window.
+
+    The four views of an exam lie side by side, two by two.
+    """
+    if _is_exam(description):
+        crops = {resolution: _side_by_side(crop) for resolution, crop in crops.items()}
     if description.spatial_dims == 3 or description.num_channels == 3:
         return crops
     low, high = description.intensity_window

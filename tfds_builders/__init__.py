@@ -11,7 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from mlp_med.errors import DatasetError
-from tfds_builders import camelyon16, cbis_ddsm_crops, dsb2017, luna16, metastasis_patches, table
+from tfds_builders import (
+    breast_screening,
+    camelyon16,
+    cbis_ddsm_crops,
+    dsb2017,
+    luna16,
+    metastasis_patches,
+    table,
+)
 from tfds_builders.local_source_builder import LocalSourceBuilder, built_configs
 from tfds_builders.preview import PreviewCase
 from tfds_builders.source_report import SourceReport
@@ -72,7 +80,16 @@ def _dataset(module: object) -> Dataset:
 DATASETS: dict[str, Dataset] = {
     dataset.name: dataset
     for dataset in map(
-        _dataset, (luna16, dsb2017, cbis_ddsm_crops, metastasis_patches, camelyon16, table)
+        _dataset,
+        (
+            luna16,
+            dsb2017,
+            cbis_ddsm_crops,
+            breast_screening,
+            metastasis_patches,
+            camelyon16,
+            table,
+        ),
     )
 }
 

@@ -43,6 +43,11 @@ class Workload:
                 "expected at least one example, one micro-batch and one voxel along every edge, "
                 f"got {self.batch_size}, {self.accumulation_steps} and {self.grid}"
             )
+        if preset_arguments(self.model).get("num_views", 1) > 1:
+            raise CapacityError(
+                f"{self.model} has columns that several views share, which is not forecast; choose "
+                "a network of one view"
+            )
         if any(edge % self.stride for edge in self.voxels):
             raise CapacityError(
                 f"the stem of {self.model} folds blocks of {self.stride} voxels, so that every "

@@ -20,11 +20,13 @@ app.add_typer(study_app, name="study")
 
 console = Console(highlight=False, soft_wrap=True)
 
+DATASETS = (
+    "luna16, dsb2017, cbis_ddsm_crops, breast_screening, metastasis_patches, camelyon16 or table."
+)
+
 DatasetName = Annotated[
     str,
-    typer.Argument(
-        help="luna16, dsb2017, cbis_ddsm_crops, metastasis_patches, camelyon16 or table."
-    ),
+    typer.Argument(help=DATASETS),
 ]
 Source = Annotated[
     Path,
@@ -59,7 +61,7 @@ StudyDataset = Annotated[
     str,
     typer.Option(
         "--dataset",
-        help="luna16, dsb2017, cbis_ddsm_crops, metastasis_patches, camelyon16 or table.",
+        help=DATASETS,
     ),
 ]
 SizeName = Annotated[str, typer.Option("--size", help="smoke, small or full.")]

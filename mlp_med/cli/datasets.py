@@ -11,7 +11,7 @@ from mlp_med.errors import DatasetError
 
 def find_dataset(name: str):  # type: ignore[no-untyped-def]  # its type would import TFDS
     """The builders of that name; DatasetError where there are none."""
-    quiet_tensorflow()
+    import mlp_med.quiet_tensorflow  # noqa: F401  # before the builders import TensorFlow
     import tfds_builders
 
     if name not in tfds_builders.DATASETS:

@@ -58,6 +58,7 @@ def plan(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Peak memory of a training cell, line by line; with a budget, the most that fits into it."""
+    import mlp_med.quiet_tensorflow  # noqa: F401  # before the layers import TensorFlow
     from mlp_med.capacity.amounts import parse_bytes
     from mlp_med.capacity.budget import Place, fit_into
     from mlp_med.capacity.platforms import catalogue as read_catalogue

@@ -15,6 +15,8 @@ from mlp_med.imaging.volume import Triple, Volume
 DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
 # Slices may be this share of a step off their place before one counts as missing.
 MAX_STEP_DEVIATION = 0.05
+# Some scanners write positions in tenths of a mm, so that steps of 0.625 mm become 0.6 and 0.7.
+ROUNDING_MM = 0.1001
 SAME_PLACE_MM = 1e-3
 # A shift of slices against one another by less than this is rounding.
 MAX_SHIFT_MM = 0.1
@@ -201,7 +203,7 @@ def _equal_steps(folder: Path, slices: Sequence[SliceHeader], heights: np.ndarra
             f"{folder}: {one.path.name} and {other.path.name} are {kind}; keep one of them"
         )
     step = float(np.median(steps))
-    if np.abs(steps - step).max() > MAX_STEP_DEVIATION * step:
+    if np.abs(steps - step).max() > max(MAX_STEP_DEVIATION * step, ROUNDING_MM):
         worst = int(np.abs(steps - step).argmax())
         raise ImageError(
             f"{folder}: expected slices at equal distances of about {step:g} mm, found "

@@ -1,7 +1,8 @@
 """One DICOM slice: its header read and checked, its pixels only as far as that takes no decoding.
 
 GDCM, which decodes the pixels later, reads many a spoilt file without a word; what it would pass
-over is found here: pixels that are cut short, or not encoded as the transfer syntax says.
+over is found here and in `encapsulated`: pixels that are cut short, or not encoded as the transfer
+syntax says.
 """
 
 import struct
@@ -18,6 +19,7 @@ from pydicom.filereader import read_partial
 from pydicom.uid import UID
 
 from mlp_med.errors import ImageError
+from mlp_med.imaging.encapsulated import TRANSFER_SYNTAXES, Stored, check_pixel_data
 
 KEYWORDS = (
     "Modality",
@@ -40,24 +42,14 @@ KEYWORDS = (
 )
 TAGS: list[Any] = [tag_for_keyword(keyword) for keyword in KEYWORDS]
 PIXEL_DATA = 0x7FE00010
-UNDEFINED_LENGTH = 0xFFFFFFFF
-ITEM, SEQUENCE_END = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0"
-UNCOMPRESSED = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2")
-# How a compressed frame begins, by the transfer syntax (DICOM PS3.5, annex A.4).
-JPEG, JPEG_2000, RLE = (b"\xff\xd8\xff",), (b"\xff\x4f\xff\x51", b"\x00\x00\x00\x0cjP"), (b"",)
-FRAME_STARTS = {
-    "1.2.840.10008.1.2.4.50": JPEG,
-    "1.2.840.10008.1.2.4.51": JPEG,
-    "1.2.840.10008.1.2.4.57": JPEG,
-    "1.2.840.10008.1.2.4.70": JPEG,
-    "1.2.840.10008.1.2.4.80": JPEG,
-    "1.2.840.10008.1.2.4.81": JPEG,
-    "1.2.840.10008.1.2.4.90": JPEG_2000,
-    "1.2.840.10008.1.2.4.91": JPEG_2000,
-    "1.2.840.10008.1.2.5": RLE,
-}
-RLE_SYNTAX = "1.2.840.10008.1.2.5"
-RLE_HEADER_BYTES = 64
+# Decoded by GDCM as well, but not looked into beforehand: big endian, JPEG with loss, JPEG-LS.
+NOT_LOOKED_INTO = (
+    "1.2.840.10008.1.2.2",
+    "1.2.840.10008.1.2.4.50",
+    "1.2.840.10008.1.2.4.51",
+    "1.2.840.10008.1.2.4.80",
+    "1.2.840.10008.1.2.4.81",
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,15 +92,17 @@ def read_slice_header(path: Path) -> SliceHeader:
             transfer syntax says.
     """
     try:
-        dataset, pixels = _read(path)
-        if pixels is None:
-            raise ImageError(
-                f"{path}: has no pixel data: a report, or a slice that was cut short before it; "
-                "copy the file again, or take it out of the folder"
-            )
-        _check_kind(path, dataset)
-        _check_pixels(path, dataset, pixels)
-        return _header(path, dataset)
+        with path.open("rb") as file, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what matters of it is told as an error
+            dataset, has_pixels = _wanted_elements(file)
+            if not has_pixels:
+                raise ImageError(
+                    f"{path}: has no pixel data: a report, or a slice that was cut short before "
+                    "it; copy the file again, or take it out of the folder"
+                )
+            _check_kind(path, dataset)
+            _check_pixels(path, file, dataset)
+            return _header(path, dataset)
     except (InvalidDicomError, OSError, EOFError, struct.error, NotImplementedError) as error:
         raise ImageError(
             f"{path}: cannot be read as DICOM ({error}); copy the file again"
@@ -117,32 +111,15 @@ def read_slice_header(path: Path) -> SliceHeader:
         raise ImageError(f"{path}: its DICOM header holds a value that is none: {error}") from error
 
 
-@dataclass(frozen=True)
-class _PixelElement:
-    """Where the pixel data lies: `start` of the value, its stated `length`, how it is written."""
-
-    start: int
-    length: int
-    is_implicit: bool
-
-
-def _read(path: Path) -> tuple[Dataset, _PixelElement | None]:
-    """The wanted elements, and the element of the pixel data where there is one."""
-    found: list[tuple[str | None, int]] = []
+def _wanted_elements(file: BinaryIO) -> tuple[Dataset, bool]:
+    """The wanted elements and whether pixel data follow, at which the file then stands."""
+    found: list[int] = []
 
     def at_pixels(tag: int, vr: str | None, length: int) -> bool:
-        if tag == PIXEL_DATA:
-            found.append((vr, length))
+        found.extend([tag] if tag == PIXEL_DATA else [])
         return tag >= PIXEL_DATA
 
-    with path.open("rb") as file, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what matters of it is told as an error
-        dataset = read_partial(file, stop_when=at_pixels, specific_tags=TAGS)
-        element = file.tell()
-    if not found:
-        return dataset, None
-    vr, length = found[0]  # without a VR it is written as implicit, whatever the syntax says
-    return dataset, _PixelElement(element + (8 if vr is None else 12), length, vr is None)
+    return read_partial(file, stop_when=at_pixels, specific_tags=TAGS), bool(found)
 
 
 def _check_kind(path: Path, dataset: Dataset) -> None:
@@ -174,66 +151,18 @@ def _check_kind(path: Path, dataset: Dataset) -> None:
             )
 
 
-def _check_pixels(path: Path, dataset: Dataset, pixels: _PixelElement) -> None:
+def _check_pixels(path: Path, file: BinaryIO, dataset: Dataset) -> None:
     """Whether the pixels are there, and encoded as the file says."""
     syntax = UID(str(getattr(dataset.file_meta, "TransferSyntaxUID", "")))
-    expected = dataset.Rows * dataset.Columns * dataset.BitsAllocated // 8
-    if syntax not in UNCOMPRESSED and syntax not in FRAME_STARTS:
+    if syntax in TRANSFER_SYNTAXES:
+        size = (int(dataset.Columns), int(dataset.Rows))
+        check_pixel_data(path, file, Stored(str(syntax), size, int(dataset.BitsAllocated)))
+    elif syntax not in NOT_LOOKED_INTO:
         raise ImageError(
             f"{path}: its transfer syntax ({syntax.name or 'none is stated'}) is not read; "
-            "expected uncompressed, RLE, JPEG (baseline, lossless, LS) or JPEG 2000. Convert the "
-            "series"
+            f"expected {', '.join(TRANSFER_SYNTAXES.values())}, big endian, JPEG or JPEG-LS. "
+            "Convert the series, e.g. gdcmconv --raw"
         )
-    if pixels.is_implicit != syntax.is_implicit_VR:
-        found = "implicit" if pixels.is_implicit else "explicit"
-        raise _lie(path, syntax, f"its elements are written with {found} VR")
-    is_compressed = pixels.length == UNDEFINED_LENGTH
-    if is_compressed != (syntax in FRAME_STARTS):
-        raise _lie(path, syntax, f"the pixels are {'' if is_compressed else 'not '}compressed")
-    if is_compressed:
-        with path.open("rb") as file:
-            file.seek(pixels.start)
-            frame = _first_frame(path, file)
-        if not _begins_as(frame, syntax):
-            raise _lie(path, syntax, f"the pixels begin with {frame[:4].hex(' ') or 'nothing'}")
-        return
-    present = min(pixels.length, path.stat().st_size - pixels.start)
-    if present < expected:
-        raise ImageError(
-            f"{path}: is cut short: {max(present, 0):,} of {expected:,} bytes of pixels; copy the "
-            "file again"
-        )
-
-
-def _lie(path: Path, syntax: UID, found: str) -> ImageError:
-    return ImageError(
-        f"{path}: says that its transfer syntax is {syntax.name}, but {found}; write the series "
-        "again with the right one"
-    )
-
-
-def _first_frame(path: Path, file: BinaryIO) -> bytes:
-    """How the first fragment begins; all fragments must be there (DICOM PS3.5, A.4)."""
-    first, number = b"", 0
-    end = path.stat().st_size
-    while True:
-        head = file.read(8)
-        if head[:4] == SEQUENCE_END and len(head) == 8:
-            return first
-        length = int.from_bytes(head[4:], "little")
-        if head[:4] != ITEM or file.tell() + length > end:
-            raise ImageError(f"{path}: its compressed pixels are cut short; copy the file again")
-        content = file.read(min(length, RLE_HEADER_BYTES)) if number == 1 else b""
-        first = content or first
-        file.seek(length - len(content), 1)
-        number += 1
-
-
-def _begins_as(frame: bytes, syntax: UID) -> bool:
-    if syntax == RLE_SYNTAX:  # number of segments, then the first one's offset: after the header
-        number, offset = struct.unpack_from("<II", frame.ljust(8, b"\0"))
-        return 1 <= number <= 15 and offset == RLE_HEADER_BYTES
-    return frame.startswith(FRAME_STARTS[syntax])
 
 
 def _header(path: Path, dataset: Dataset) -> SliceHeader:

@@ -13,6 +13,8 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 # The same networks for crops whose label speaks of what lies at their centre.
 PRESETS |= {f"{name}_centre": {**preset, "pooling": "centre"} for name, preset in PRESETS.items()}
+# The same for an exam of four mammograms, a column for CC and one for MLO, each for both breasts.
+FOUR_VIEWS = {f"{name}_four_views": {**PRESETS[name], "num_views": 4} for name in PRESETS}
 
 
 def preset_arguments(name: str) -> dict[str, Any]:
@@ -21,6 +23,7 @@ def preset_arguments(name: str) -> dict[str, Any]:
     Raises:
         StudyError: there is no such preset.
     """
-    if name not in PRESETS:
-        raise StudyError(f"expected a model out of {sorted(PRESETS)}, got {name!r}")
-    return dict(PRESETS[name])
+    known = PRESETS | FOUR_VIEWS
+    if name not in known:
+        raise StudyError(f"expected a model out of {sorted(known)}, got {name!r}")
+    return dict(known[name])

@@ -1,6 +1,6 @@
 """A residual CNN for crops of any grid, in 2D or 3D."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import keras
@@ -17,6 +17,7 @@ from mlp_med.models.recomputation import RecomputedConvolutions
 
 Norm = Literal["batch", "group", "none"]
 Pooling = Literal["all", "centre"]
+VIEWS = ("cc", "cc", "mlo", "mlo")  # of the four mammograms of an exam: left, right, left, right
 
 
 def build_model(
@@ -29,6 +30,7 @@ def build_model(
     norm: Norm = "batch",
     stem_stride: int = 2,
     pooling: Pooling = "all",
+    num_views: int = 1,
     recompute: bool = False,
     seed: int = 0,
 ) -> keras.Model:
@@ -49,6 +51,9 @@ def build_model(
         norm: "batch" (statistics over all replicas), "group", or "none" (biases instead, and blocks
             that begin as the identity).
         stem_stride: voxels along an edge of the stem's blocks; must divide the grid.
+        num_views: 4 where the channels are four mammograms: L-CC, R-CC, L-MLO, R-MLO. Both breasts
+            then share a column for CC and another for MLO, and the logit is of the four columns'
+            features together (Geras et al. 2017, arXiv:1703.07047).
         pooling: "all" of the last grid, or its "centre", for crops about what the label speaks of:
             a nodule fills 0.3 % of its field, and a mean over all of it learns several times
             more slowly.
@@ -64,16 +69,26 @@ def build_model(
         ValueError: an argument is out of its range.
     """
     _check(spatial_dims, widths, blocks_per_stage, num_extra_stages, norm, pooling)
+    if num_views not in (1, len(VIEWS)) or num_channels % num_views:
+        raise ValueError(
+            f"expected 1 view, or {len(VIEWS)} that share the channels, got {num_views} views of "
+            f"{num_channels} channels"
+        )
     network = _Layers(spatial_dims, norm, recompute, seed)
     inputs = keras.Input((*[None] * spatial_dims, num_channels), name="image")
-    x = SpaceToDepth(block=stem_stride, name="stem_blocks")(inputs) if stem_stride > 1 else inputs
-    x = network.convolution(widths[0], name="stem")(x)
-    for stage, width in enumerate([widths[0]] * num_extra_stages + list(widths)):
-        for block in range(blocks_per_stage):
-            halve = stage > 0 and block == 0
-            x = network.residual_block(x, width, halve=halve, name=f"stage{stage}_block{block}")
-    x = network.normalization("final_norm")(x)
-    x = network.average(x, pooling)
+    stages = [widths[0]] * num_extra_stages + list(widths)
+
+    def features(x: keras.KerasTensor) -> keras.KerasTensor:
+        if stem_stride > 1:
+            x = SpaceToDepth(block=stem_stride, name="stem_blocks")(x)
+        x = network.convolution(widths[0], name="stem")(x)
+        for stage, width in enumerate(stages):
+            for block in range(blocks_per_stage):
+                halve = stage > 0 and block == 0
+                x = network.residual_block(x, width, halve=halve, name=f"stage{stage}_block{block}")
+        return network.average(network.normalization("final_norm")(x), pooling)
+
+    x = features(inputs) if num_views == 1 else _four_columns(inputs, features)
     logits = keras.layers.Dense(
         1,
         kernel_initializer=keras.initializers.GlorotNormal(seed=network.next_seed()),
@@ -81,6 +96,22 @@ def build_model(
         name="logit",
     )(x)
     return keras.Model(inputs, logits, name="residual")
+
+
+def _four_columns(
+    inputs: keras.KerasTensor, features: Callable[[keras.KerasTensor], keras.KerasTensor]
+) -> keras.KerasTensor:
+    """The features of the four views side by side; one column a kind of view."""
+    width = inputs.shape[-1] // len(VIEWS)
+    columns = {}
+    for kind in dict.fromkeys(VIEWS):
+        view = keras.Input((*inputs.shape[1:-1], width), name=f"{kind}_view")
+        columns[kind] = keras.Model(view, features(view), name=f"{kind}_column")
+    parts = [
+        columns[kind](inputs[..., number * width : (number + 1) * width])
+        for number, kind in enumerate(VIEWS)
+    ]
+    return keras.layers.Concatenate(name="four_views")(parts)
 
 
 class _Layers:

@@ -31,7 +31,7 @@ class FilmPlan:
         view: "CC" or "MLO".
         right: chest wall at the right edge of the film and not at the left.
         density: BI-RADS density, 1 to 4.
-        kind: of the lesion.
+        kind: of the lesion; "" for none.
         malignant: its shape.
         diameter_mm: its size, the same in both views.
     """
@@ -67,8 +67,10 @@ def render_film(plan: FilmPlan) -> Film:
     extra = np.zeros_like(light)
     _add_lines(extra, rng)
     _add_specks(extra, rng, inside)
-    lesion = draw_lesion(rng, plan.kind, plan.diameter_mm, malignant=plan.malignant)
-    mask = _place(extra, rng, lesion, inside)
+    mask = np.zeros(light.shape, bool)
+    if plan.kind:
+        lesion = draw_lesion(rng, plan.kind, plan.diameter_mm, malignant=plan.malignant)
+        mask = _place(extra, rng, lesion, inside)
     light += TEXTURE * extra
     # The compressed breast is of even thickness but for its rim, round in section.
     rim = np.clip(1 - inside / ROUNDING_MM, 0, 1)

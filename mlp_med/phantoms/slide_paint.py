@@ -50,16 +50,17 @@ def _to_rgb(
 ) -> np.ndarray:
     """Beer–Lambert for each colour, and the camera's noise."""
     pixels = np.empty((*haematoxylin.shape, 3), np.uint8)
-    noise = _texture(0)
     for channel in range(3):
         blue = channel == 2
         h = HAEMATOXYLIN[channel] + plan.stain[2] * (1 if blue else -0.5)
         e = EOSIN[channel] + plan.stain[3] * (1 if blue else -0.5)
-        values = np.float32(-h) * haematoxylin - np.float32(e) * eosin
-        np.exp(values, out=values)
-        values *= np.float32(GLASS)
-        values += np.float32(NOISE) * _rolled(rng, noise, values.shape)
-        pixels[..., channel] = np.clip(np.rint(values, out=values), 0, 255)
+        corner = _corner(rng)
+        for rows in _strips(haematoxylin.shape[0]):
+            values = np.float32(-h) * haematoxylin[rows] - np.float32(e) * eosin[rows]
+            np.exp(values, out=values)
+            values *= np.float32(GLASS)
+            values += np.float32(NOISE) * _repeated(_texture(0), corner, rows, values.shape[1])
+            pixels[rows, :, channel] = np.clip(np.rint(values, out=values), 0, 255)
     return pixels
 
 
@@ -82,7 +83,9 @@ def _stroma(rng: np.random.Generator, plan: SlidePlan, shape: tuple[int, int]) -
     values = _enlarged((1 + 0.12 * drift).reshape(coarse_shape).astype(np.float32), shape, factor)
     for scale_um in FIBRE_SCALES_UM:
         texture = _texture(round(scale_um / plan.pixel_um * 10))
-        values += np.float32(0.13) * _rolled(rng, texture, shape)
+        corner = _corner(rng)
+        for rows in _strips(shape[0]):
+            values[rows] += np.float32(0.13) * _repeated(texture, corner, rows, shape[1])
     return np.maximum(values, 0, out=values)
 
 
@@ -159,8 +162,18 @@ def _texture(tenths_of_pixels: int) -> np.ndarray:
     return (block / block.std()).astype(np.float32)
 
 
-def _rolled(rng: np.random.Generator, texture: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """A texture repeated over `shape` from a random place on."""
-    top, left = rng.integers(TEXTURE_PIXELS, size=2)
-    repeats = [-(-length // TEXTURE_PIXELS) for length in shape[:2]]
-    return np.tile(np.roll(texture, (top, left), axis=(0, 1)), repeats)[: shape[0], : shape[1]]
+def _strips(height: int) -> list[slice]:
+    """Rows that are painted at once: what is computed on the way then stays small."""
+    return [slice(top, min(top + 128, height)) for top in range(0, height, 128)]
+
+
+def _corner(rng: np.random.Generator) -> np.ndarray:
+    """A random place in a texture: (y, x)."""
+    return rng.integers(TEXTURE_PIXELS, size=2)
+
+
+def _repeated(texture: np.ndarray, corner: np.ndarray, rows: slice, width: int) -> np.ndarray:
+    """Some rows, `width` wide, of a texture that repeats itself and ends a period at `corner`."""
+    y = (np.arange(rows.start, rows.stop) - corner[0]) % TEXTURE_PIXELS
+    x = (np.arange(width) - corner[1]) % TEXTURE_PIXELS
+    return texture[y[:, None], x]

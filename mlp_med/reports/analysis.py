@@ -109,7 +109,7 @@ def analyse(record: StudyRecord, data: StudyData, controls: Controls) -> Analysi
     verdict = decide(
         claim,
         contrasts.get("information"),
-        dataset=record.plan["dataset"]["name"],
+        dataset=dataset_name(record.plan["dataset"]),
         phantom=is_phantom(record),
         secondary={name: contrasts[name] for name in claim.secondary if name in contrasts},
         controls=controls.joined_with(_own_controls(claim, data)),
@@ -216,6 +216,16 @@ def _own_controls(claim: Claim, data: StudyData) -> list[ControlOutcome]:
         else:
             outcomes.append(judge_permuted(estimate_arm(predictions, seed=BOOTSTRAP_SEED)))
     return outcomes
+
+
+def dataset_name(dataset: Mapping[str, Any]) -> str:
+    """The name of a study's dataset, and its task where it has several: "mammograms (pathology)".
+
+    Args:
+        dataset: of the study's plan; those of older studies tell no task.
+    """
+    task = dataset.get("task", "")
+    return f"{dataset['name']} ({task})" if task else str(dataset["name"])
 
 
 def _strata(

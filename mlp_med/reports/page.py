@@ -14,7 +14,7 @@ from mlp_med.evidence.interaction import Interaction
 from mlp_med.evidence.table import StratumEffect
 from mlp_med.ledger.read import CellRecord, StudyRecord
 from mlp_med.reports import formatting as f
-from mlp_med.reports.analysis import Analysis
+from mlp_med.reports.analysis import Analysis, dataset_name
 from mlp_med.reports.recipe import recipe
 from mlp_med.reports.study_data import StudyData
 from mlp_med.reports.verdict_parts import (
@@ -221,7 +221,7 @@ def _provenance(record: StudyRecord) -> list[tuple[str, str]]:
     shown += sorted(name for name in values if name.startswith("version."))
     entries = {
         "study run": record.run_id,
-        "dataset": f"{dataset['name']}{phantom_mark(bool(dataset['phantom']))}",
+        "dataset": f"{dataset_name(dataset)}{phantom_mark(bool(dataset['phantom']))}",
         "source": dataset["source"],
         "source digest": dataset["source_digest"],
         "examples digest": ", ".join(_example_digests(record)),
@@ -268,6 +268,7 @@ def _commands(record: StudyRecord, tracking_uri: str) -> str:
     where = ["--tracking-uri", _without_credentials(tracking_uri)]
     which = ["--size", record.plan["size"], "--dataset", dataset["name"]]
     run = ["mlp-med", "study", "run", record.name, *which, "--source", dataset["source"]]
+    run += ["--task", dataset["task"]] if dataset.get("task") else []
     run += ["--data-dir", dataset["data_dir"], *where]
     report = ["mlp-med", "report", record.name, *which, "--out", "report", *where]
     rerun = ["mlp-med", "rerun", "RUN_ID", *where]

@@ -13,6 +13,7 @@ import tempfile
 import threading
 import time
 import traceback
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
@@ -20,6 +21,7 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
+from mlp_med.cores import memory_nodes
 from mlp_med.errors import MlpMedError
 from mlp_med.studies.cell import Cell
 from mlp_med.training.memory import peak_memory_bytes
@@ -83,6 +85,7 @@ class _Running:
     process: ForkServerProcess
     connection: Connection
     temporary_dir: Path
+    cores: frozenset[int]
     outcome: Done | Failed | None = None
     peak_memory_bytes: int | None = field(default=None)
 
@@ -114,7 +117,8 @@ def launch_local(
     try:
         while True:
             while len(running) < num_concurrent and (make := next(waiting, None)) is not None:
-                running.append(_start(context, make(), work))
+                order = make()
+                running.append(_start(context, order, work, _place(order.cell, running)))
             if not running:
                 return
             _listen(running, on_event)
@@ -130,13 +134,26 @@ def launch_local(
             _remove(job)
 
 
-def _start(context: Any, order: Order, work: Work) -> _Running:
+def _place(cell: Cell, running: list[_Running]) -> frozenset[int]:
+    """The cores next to one memory, those with the fewest cells: far memory is slow.
+
+    All of them where a cell needs more threads than a node has cores.
+    """
+    nodes = memory_nodes()
+    if cell.intra_op_threads > max(map(len, nodes)):
+        return frozenset().union(*nodes)
+    cells_on = Counter(job.cores for job in running)
+    large_enough = [node for node in nodes if len(node) >= cell.intra_op_threads]
+    return min(large_enough, key=lambda node: cells_on[node] / len(node))
+
+
+def _start(context: Any, order: Order, work: Work, cores: frozenset[int]) -> _Running:
     temporary_dir = Path(tempfile.mkdtemp(prefix="mlp_med-cell-"))
     ours, theirs = context.Pipe()
-    process = context.Process(target=_main, args=(work, order, theirs, str(temporary_dir)))
+    process = context.Process(target=_main, args=(work, order, theirs, str(temporary_dir), cores))
     process.start()
     theirs.close()  # so that this end reads end-of-file once the process is gone
-    return _Running(order, process, ours, temporary_dir)
+    return _Running(order, process, ours, temporary_dir, cores)
 
 
 def _listen(running: list[_Running], on_event: Callable[[Order, Event], None]) -> None:
@@ -186,8 +203,16 @@ def _peak_memory(pid: int | None) -> int | None:
 # ---- in the cell's process
 
 
-def _main(work: Work, order: Order, connection: Connection, temporary_dir: str) -> None:
+def _main(
+    work: Work,
+    order: Order,
+    connection: Connection,
+    temporary_dir: str,
+    cores: frozenset[int],
+) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to act on
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, cores)
     os.environ["TMPDIR"] = temporary_dir
     tempfile.tempdir = None
     threading.Thread(target=_die_with_parent, args=(connection,), daemon=True).start()

@@ -153,6 +153,7 @@ def open_dataset(
         num_positive={name: int(split.labels.sum()) for name, split in splits.items()},
         num_patients=patients if all(patients.values()) else None,
         folds=_usable_folds(list(splits.values())),
+        task=str(metadata[coarsest].get("options", {}).get("task", "")),
     )
     return OpenedDataset(info, digests)
 

@@ -94,6 +94,7 @@ class DatasetInfo:
         num_positive: crops of label 1 by split.
         num_patients: patients by split; None where the source does not tell patients.
         folds: of a cross-validation, that the dataset comes with; none where empty.
+        task: which of its tasks it was built for; "" where it has but one.
     """
 
     name: str
@@ -106,6 +107,7 @@ class DatasetInfo:
     num_positive: Mapping[str, int]
     num_patients: Mapping[str, int] | None
     folds: tuple[int, ...] = ()
+    task: str = ""
 
     def num_scored(self, *, cross_validated: bool) -> tuple[int, int, int | None]:
         """Cases, positive cases and patients that a study's verdict rests on; None if unknown."""

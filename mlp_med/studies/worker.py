@@ -32,6 +32,7 @@ from mlp_med.training.threads import configure_threads
 
 # Imported by the fork server once, so that a cell need not: this module and all that it imports.
 PRELOAD = [
+    "mlp_med.quiet_tensorflow",
     "mlp_med.studies.worker",
     "mlflow.store.tracking.sqlalchemy_store",
     "tensorflow_datasets",

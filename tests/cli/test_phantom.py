@@ -49,5 +49,5 @@ def test_whole_chests_are_called_a_phantom(tmp_path, monkeypatch):
     )
     assert done.exit_code == 0, done.output
     assert (asked["num_scans"], asked["seed"], asked["out"]) == (16, 4, tmp_path / "out")
-    assert "PHANTOM of 16 patients, seed 4" in done.output
+    assert "PHANTOM of 16 scans, seed 4" in done.output
     assert "not scanned" in done.output

@@ -68,6 +68,7 @@ def plan_of(
     patients_known=True,
     arms=tuple(ARMS),
     folds=(-1,),
+    task="",
     **more,
 ):
     num_patients = {"train": 200, "validation": 40, "test": 50} if patients_known else None
@@ -86,6 +87,7 @@ def plan_of(
             "num_cases": {"train": 800, "validation": 160, "test": 200},
             "num_positive": {"train": 400, "validation": 80, "test": 100},
             "num_patients": num_patients,
+            "task": task,
         },
         "code_digest": "c0de" * 4,
         "no_verdict_reason": None,

@@ -127,6 +127,17 @@ def test_hostile_words_are_shown_and_not_obeyed(make_study, tmp_path):
         assert b"<script" not in figure.read_bytes()
 
 
+def test_of_a_dataset_with_several_tasks_it_says_which(make_study, tmp_path):
+    """Lesion against background and malignant against benign are not the same claim."""
+    written = write_report(
+        *make_study(dataset="mammograms", task="pathology"), tmp_path, controls=CONTROLS
+    )
+    page = Page(written.page.read_text())
+    assert "phantom mammograms (pathology)" in page.text
+    assert "--source /data/luna16 --task pathology" in page.text
+    assert json.loads(written.verdict.read_text())["dataset"] == "mammograms (pathology)"
+
+
 def test_a_report_that_fails_leaves_the_old_one(study, report, tmp_path, monkeypatch):
     shutil.copytree(report.page.parent, tmp_path, dirs_exist_ok=True)
     before = contents(tmp_path)

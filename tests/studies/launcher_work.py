@@ -14,6 +14,7 @@ def do_as_the_seed_says(order: Order, send) -> None:
     """Each seed stands for one fate; every process leaves a note of having run."""
     notes = Path(order.data_dir)
     (notes / f"{order.cell.seed}.pid").write_text(f"{os.getpid()}\n{tempfile.gettempdir()}")
+    (notes / f"{order.cell.seed}.cores").write_text(str(sorted(os.sched_getaffinity(0))))
     Path(tempfile.mkdtemp()).joinpath("leftover").write_text("a cell's rubbish")
     send(Progress(order.cell.budget_examples // 2))
     match order.cell.seed:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from mlp_med.studies import launcher
 from mlp_med.studies.launcher import Done, Failed, Order, Progress, launch_local
 from tests.studies.launcher_work import do_as_the_seed_says
 
@@ -56,6 +57,22 @@ def test_a_cell_has_its_own_process_and_temporary_directory_which_is_removed(lau
     assert len({pid for pid, _ in notes} | {str(os.getpid())}) == 4
     assert len({directory for _, directory in notes}) == 3
     assert not any(Path(directory).exists() for _, directory in notes)
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two cores")
+def test_cells_at_once_stay_next_to_memories_of_their_own(launch, tmp_path, monkeypatch):
+    first, second, *_ = sorted(os.sched_getaffinity(0))
+    nodes = [frozenset({first}), frozenset({second})]
+    monkeypatch.setattr(launcher, "memory_nodes", lambda: nodes)
+    launch([0, 6])
+    places = {(tmp_path / f"{seed}.cores").read_text() for seed in (0, 6)}
+    assert places == {f"[{first}]", f"[{second}]"}
+
+
+def test_a_cell_of_more_threads_than_a_node_has_cores_takes_all(make_cell, monkeypatch):
+    monkeypatch.setattr(launcher, "memory_nodes", lambda: [frozenset({0, 1}), frozenset({2})])
+    places = [launcher._place(make_cell(intra_op_threads=n), []) for n in (1, 2, 3)]
+    assert places == [{0, 1}, {0, 1}, {0, 1, 2}]
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])

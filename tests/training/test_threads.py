@@ -4,6 +4,7 @@ import sys
 
 import pytest
 
+from mlp_med.cores import memory_nodes
 from mlp_med.training.threads import available_cores
 
 
@@ -93,3 +94,22 @@ def test_threads_are_set_before_tensorflow_begins_and_refused_after():
         [sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True
     )
     assert "expected to set 2 intra-op threads before" in result.stdout
+
+
+def nodes_of(tmp_path, **lists):
+    for name, text in lists.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "cpulist").write_text(text)
+    return memory_nodes(tmp_path)
+
+
+def test_cores_are_told_by_the_memory_that_they_are_next_to(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1, 2, 5, 9}, raising=False)
+    # Node 2 has memory alone, and this process may use none of node 3.
+    found = nodes_of(tmp_path, node0="0-1,8-9\n", node1="2-5\n", node2="\n", node3="6,7\n")
+    assert found == [{0, 1, 9}, {2, 5}]
+
+
+def test_where_nodes_are_not_told_all_cores_are_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 3}, raising=False)
+    assert memory_nodes(tmp_path / "absent") == [{0, 3}]

@@ -107,7 +107,7 @@ class Builder(LocalSourceBuilder):
         for _ in map_unordered(render_slide, jobs, self.num_workers):
             done += 1
             self.progress("rendering slides", done, len(survey.slides))
-        self._require_both_classes()
+        builders[0]._require_both_classes()  # self may be built, and its crops gone
 
     def _require_both_classes(self) -> None:
         """Only now is it known where there is tissue."""

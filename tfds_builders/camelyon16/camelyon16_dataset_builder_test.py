@@ -149,6 +149,10 @@ def test_fewer_patches_a_slide_are_some_of_the_same(source, built, tmp_path):
     assert len(examples) == 3 * (2 + 4)
     with pytest.raises(DatasetError, match="patches_per_slide = 2"):
         build(source, tmp_path / "data", [0.972], patches_per_slide=3)
+    # A resolution more, later: those that are built stay, and the patches are the same.
+    options = {"num_workers": 1, "patches_per_slide": 2}
+    _, other = build(source, tmp_path / "data", [1.944, 0.972], **options)
+    assert everything(other).keys() == examples.keys()
 
 
 def test_partly_annotated_slides_give_no_patch_without_tumour(source, tmp_path):

@@ -85,10 +85,6 @@ def crossing_patients(cases: pd.DataFrame) -> set[str]:
 
 def _read(path: Path, kind: str, official: str) -> pd.DataFrame:
     found = read_column_names(path)
-    if len(found) == 1 and ";" in found[0]:
-        raise SourceError(
-            f"{path}: expected values separated by commas, found semicolons; export it with commas"
-        )
     density = next((name for name in DENSITY if name in found), DENSITY[0])
     appearance = APPEARANCE[kind]
     table = read_table(path, text=(*COLUMNS, density, *appearance))

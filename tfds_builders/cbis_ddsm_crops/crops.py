@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from mlp_med.imaging.breast import thumbnail
 from mlp_med.imaging.plane import Plane, render_plane
 from mlp_med.imaging.radiograph import RadiographHeader, read_radiograph
-from tfds_builders.cbis_ddsm_crops.background import FIELD_MM, Places, Thumbnail, thumbnail
+from tfds_builders.cbis_ddsm_crops.background import FIELD_MM, Places
 from tfds_builders.crop_files import write_whole
 
 # Neither the tables nor the files say what a pixel is. Two of DDSM's four scanners, the Howtek 960
@@ -131,7 +132,7 @@ def _backgrounds(
     plane: Plane, masks: Sequence[np.ndarray], names: Sequence[str], facts: np.ndarray
 ) -> np.ndarray:
     """Centres [lesions, 2] in mm; NaN where there is no place, or no lesion."""
-    film: Thumbnail = thumbnail(plane.pixels[..., 0], PIXEL_MM)
+    film = thumbnail(plane.pixels[..., 0], PIXEL_MM)
     lesions = np.zeros(film.pixels.shape, bool)
     for mask in masks:
         lesions |= thumbnail(mask, PIXEL_MM).pixels > 0

@@ -372,8 +372,11 @@ def no_solution(source: Path) -> None:
         (edit(PixelData=None), "has no pixel data"),
         (edit(NumberOfFrames=2), "multi-frame DICOM is not read"),
         (edit(Rows=99), "is cut short"),
-        (cut_short, r"is cut short: 8,092 of 8,192 bytes"),
-        (lie, "says that its transfer syntax is RLE Lossless, but the pixels are not compressed"),
+        (cut_short, r"is cut short: expected 8,192 bytes of pixels, found 8,092"),
+        (
+            lie,
+            "its transfer syntax is RLE, and holds 8,192 bytes of pixels that are not in",
+        ),
         (edit_all(Modality="MR"), "expected a CT, found the modality 'MR'"),
         (edit_all(PixelSpacing=[0.0007, 0.0007]), "expected voxels of 0.2 to 10 mm"),
         (

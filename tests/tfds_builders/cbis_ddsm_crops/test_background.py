@@ -3,14 +3,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mlp_med.imaging.breast import Thumbnail, breast_of, thumbnail
 from tfds_builders.cbis_ddsm_crops.background import (
     EDGE_TOLERANCES_MM,
     FIELD_MM,
     REACH_MM,
     Places,
-    Thumbnail,
-    breast_of,
-    thumbnail,
 )
 
 HALF = FIELD_MM / 2

@@ -101,9 +101,8 @@ def test_centres_and_scores_are_those_of_the_cases(ledger_of, source, data_dir, 
     candidates = pd.read_csv(source / "candidates_V2.csv")
     for mark in marks.itertuples():
         rows = candidates[candidates["seriesuid"] == mark.seriesuid]
-        gaps = np.abs(
-            rows[["coordX", "coordY", "coordZ"]] - (mark.coordX, mark.coordY, mark.coordZ)
-        )
+        centre = np.array([mark.coordX, mark.coordY, mark.coordZ])
+        gaps = np.abs(rows[["coordX", "coordY", "coordZ"]] - centre)
         nearest = gaps.max(axis=1).idxmin()
         assert gaps.max(axis=1)[nearest] < 1e-3
         (label,) = test.labels[np.isclose(np.linspace(0.1, 0.9, len(test)), mark.probability)]

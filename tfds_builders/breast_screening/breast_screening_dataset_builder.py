@@ -1,0 +1,195 @@
+"""Screening exams of four mammograms at several resolutions."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from mlp_med.imaging.crop import crop_size
+from tfds_builders.breast_screening import crops
+from tfds_builders.breast_screening.crops import FIELD_MM, RenderJob
+from tfds_builders.breast_screening.exams import VIEWS
+from tfds_builders.breast_screening.survey import (
+    CLASSES,
+    RESOLUTIONS_MM,
+    SPLITS,
+    Survey,
+    digest_only,
+    survey_source,
+)
+from tfds_builders.crop_files import open_crops, remove_others, rendering_code_digest
+from tfds_builders.hashing import digest_of
+from tfds_builders.local_source_builder import LocalSourceBuilder, logger, resolution_configs
+from tfds_builders.preview import PreviewCase
+from tfds_builders.processes import map_unordered
+from tfds_builders.scratch import require_free_space
+
+EXAMS_WORTH_A_WORKER = 4
+
+
+class Builder(LocalSourceBuilder):
+    """Four views of 256 mm squares as channels; see README.md beside this file.
+
+    Args:
+        **kwargs: of `LocalSourceBuilder`, among them `source`.
+    """
+
+    VERSION = tfds.core.Version("1.0.0")
+    RELEASE_NOTES: ClassVar = {"1.0.0": "First release."}
+    BUILDER_CONFIGS = resolution_configs(RESOLUTIONS_MM, "mm")
+    DEFAULT_BUILDER_CONFIG_NAME = "0.8mm"
+
+    def __init__(self, **kwargs: Any):
+        self._survey: Survey | None = None
+        super().__init__(**kwargs)
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        size = crop_size(FIELD_MM, self.builder_config.resolution)
+        return self.dataset_info_from_configs(
+            features=tfds.features.FeaturesDict(
+                {
+                    "image": tfds.features.Tensor(
+                        shape=(size, size, len(VIEWS)), dtype=np.uint16, encoding="bytes"
+                    ),
+                    "label": tfds.features.ClassLabel(names=list(CLASSES)),
+                    "id": tfds.features.Text(),
+                    "patient": tfds.features.Text(),
+                    "birads_left": tfds.features.Scalar(dtype=np.int64),
+                    "birads_right": tfds.features.Scalar(dtype=np.int64),
+                    "density": tfds.features.Scalar(dtype=np.int64),
+                    "native_spacing_mm": tfds.features.Tensor(shape=(2,), dtype=np.float32),
+                }
+            ),
+            supervised_keys=("image", "label"),
+            homepage="https://physionet.org/content/vindr-mammo/",
+            metadata=tfds.core.MetadataDict(),
+        )
+
+    def survey(self) -> Survey:
+        """The source, looked at once."""
+        if self._survey is None:
+            self._survey = survey_source(self.source)
+        return self._survey
+
+    def source_digest(self) -> str:
+        """Digest of the table and of the names and sizes of the images; not of pixels."""
+        return self._survey.digest if self._survey else digest_only(self.source)
+
+    def check_source(self) -> None:
+        """Raises SourceError if there are problems; logs warnings."""
+        survey = self.survey()
+        survey.require_sound()
+        for warning in survey.warnings:
+            logger.warning("%s", warning)
+
+    def prepare_crops(self, builders: Sequence["Builder"]) -> None:
+        """Reads each image once for all of `builders`, in `num_workers` processes."""
+        survey = self.survey()
+        for builder in builders:
+            builder._survey = survey
+        jobs = _missing_jobs(survey, builders)
+        sizes = [survey.crop_bytes(builder.builder_config.resolution) for builder in builders]
+        # Crops, the datasets, and TFDS's own scratch for the largest of them.
+        require_free_space(Path(self.data_dir_root), 2 * sum(sizes) + max(sizes))
+        total = len(survey.exams)
+        done = total - len(jobs)
+        self.progress("rendering exams", done, total)
+        num_workers = min(self.num_workers, 1 + len(jobs) // EXAMS_WORTH_A_WORKER)
+        for _ in map_unordered(crops.render_exam, jobs, num_workers):
+            done += 1
+            self.progress("rendering exams", done, total)
+
+    def extra_metadata(self) -> dict[str, Any]:
+        """What everything later must know of the exams."""
+        return {"phantom": self.survey().phantom, "description": self.survey().description()}
+
+    def _split_generators(self, dl_manager: Any) -> dict[str, Iterator]:
+        del dl_manager  # nothing is downloaded
+        return {split: self._generate_examples(split) for split in SPLITS}
+
+    def _generate_examples(self, split: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        survey = self.survey()
+        names = _file_names(survey)
+        for row in survey.exams[survey.exams["split"] == split].itertuples():
+            spacing = np.max([header.spacing_mm for header in survey.headers[row.id]], axis=0)
+            yield (
+                row.id,
+                {
+                    "image": np.array(open_crops(self.crop_folder() / names[row.id])),
+                    "label": row.label,
+                    "id": row.id,
+                    "patient": row.id,
+                    "birads_left": row.birads_left,
+                    "birads_right": row.birads_right,
+                    "density": row.density,
+                    "native_spacing_mm": spacing.astype(np.float32),
+                },
+            )
+
+
+def describe_source(source: Path | str) -> dict[str, Any]:
+    """What a dataset built from this source would say of itself.
+
+    Raises:
+        SourceError: the source has problems.
+    """
+    survey = survey_source(Path(source).expanduser().absolute())
+    survey.require_sound()
+    return survey.description()
+
+
+def preview(
+    source: Path | str, num_cases: int = 8, resolutions: Sequence[float] | None = None
+) -> list[PreviewCase]:
+    """Renders a few exams, both classes in turn, without building anything.
+
+    Raises:
+        SourceError: the source has problems.
+        ImageError: an image cannot be used.
+    """
+    survey = survey_source(Path(source).expanduser().absolute())
+    survey.require_sound()
+    spacings = sorted(resolutions or RESOLUTIONS_MM)
+    rows = survey.exams.assign(turn=survey.exams.groupby("label").cumcount())
+    rows = rows.sort_values(["turn", "label"], ascending=[True, False]).head(num_cases)
+    return [
+        PreviewCase(
+            id=row.id,
+            label=CLASSES[row.label],
+            crops={
+                f"{spacing:g}mm": image
+                for spacing, image in zip(
+                    spacings, crops.render_views(survey.headers[row.id], spacings), strict=True
+                )
+            },
+        )
+        for row in rows.itertuples()
+    ]
+
+
+def _file_names(survey: Survey) -> dict[str, str]:
+    """The crop file of each exam; another code or image gives another name."""
+    code_digest = rendering_code_digest(crops.__file__)
+    names = {}
+    for exam in survey.exams["id"]:
+        states = [(header.path.name, header.path.stat()) for header in survey.headers[exam]]
+        parts = [f"{name} {state.st_size} {state.st_mtime_ns}" for name, state in states]
+        names[exam] = f"{digest_of([code_digest, exam, *parts])}.npy"
+    return names
+
+
+def _missing_jobs(survey: Survey, builders: Sequence[Builder]) -> list[RenderJob]:
+    """One job an exam that lacks a crop file; files under any other name are stale and go."""
+    names = _file_names(survey)
+    jobs = []
+    for exam, name in names.items():
+        targets = [(b.builder_config.resolution, b.crop_folder() / name) for b in builders]
+        missing = tuple((spacing, path) for spacing, path in targets if not path.is_file())
+        if missing:
+            jobs.append(RenderJob(survey.headers[exam], missing))
+    for builder in builders:
+        folder = builder.crop_folder()
+        remove_others(folder, [folder / name for name in names.values()])
+    return jobs
