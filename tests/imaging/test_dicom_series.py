@@ -1,5 +1,6 @@
 """A DICOM series: in order, in its place, in its units, and refused where it contradicts itself."""
 
+import locale
 from collections.abc import Callable
 from pathlib import Path
 
@@ -89,6 +90,15 @@ def test_transfer_syntaxes_and_signs_give_the_same_values(tmp_path: Path, syntax
     assert np.array_equal(read_series(header).voxels, expected)
 
 
+@pytest.fixture
+def _same_locale():
+    """GDCM's writer leaves the process's locale at "C", in which Python reads files as ASCII."""
+    before = locale.setlocale(locale.LC_ALL)
+    yield
+    locale.setlocale(locale.LC_ALL, before)
+
+
+@pytest.mark.usefixtures("_same_locale")
 def test_jpeg_lossless_and_jpeg_2000_are_read(tmp_path: Path):
     """Written by GDCM; pydicom alone cannot compress so."""
     stored = random_voxels()
