@@ -13,7 +13,7 @@ Figures.   Computed from the memory model (`mlp_med.capacity`), and called predi
     mlp-med study compute memory_fits --price-per-hour 2.50
 """
 
-from mlp_med.studies.computed import Task
+from mlp_med.studies.task import Task
 
 NAME = "memory_fits"
 QUESTION = "What resolution and batch fit on which machine, and what must be given up for it?"

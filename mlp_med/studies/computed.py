@@ -4,7 +4,6 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, cast
 
 import pandas as pd
@@ -22,43 +21,11 @@ from mlp_med.ledger.store import Ledger
 from mlp_med.ledger.tables import log_tables
 from mlp_med.ledger.write import finish_study, start_study
 from mlp_med.studies.provenance import environment, git_commit
+from mlp_med.studies.task import Task
 from mlp_med.studies.worker import PRELOAD
 
 # No cell is measured here that is predicted to take more: other work may be beside it.
 MOST_MEASURED_BYTES = 2_500_000_000
-
-
-@dataclass(frozen=True, kw_only=True)
-class Task:
-    """Something that people train on, at several resolutions.
-
-    Attributes:
-        name: for tables, e.g. "nodule, 40 mm".
-        unit: of the resolutions.
-        resolutions: finest first, each with the grid it gives.
-        images: of one example; the four views of a mammography exam go through one network.
-        num_channels: of an image.
-        native_bytes: of a stored value.
-        model: preset.
-    """
-
-    name: str
-    unit: str
-    resolutions: Mapping[float, tuple[int, ...]]
-    images: int
-    num_channels: int
-    native_bytes: int
-    model: str
-
-    def workload(self, resolution: float, batch_size: int) -> Workload:
-        """So many examples in float32."""
-        return Workload(
-            model=self.model,
-            voxels=self.resolutions[resolution],
-            num_channels=self.num_channels,
-            batch_size=batch_size * self.images,
-            native_bytes=self.native_bytes,
-        )
 
 
 def feasibility(

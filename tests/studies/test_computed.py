@@ -6,7 +6,8 @@ from mlp_med.capacity.platforms import Platform, catalogue
 from mlp_med.capacity.probe import Probe
 from mlp_med.errors import CapacityError
 from mlp_med.studies import computed
-from mlp_med.studies.computed import Task, feasibility, measured_here, rooflines, roofs
+from mlp_med.studies.computed import feasibility, measured_here, rooflines, roofs
+from mlp_med.studies.task import Task
 
 CROPS = Task(
     name="crops",
