@@ -107,8 +107,12 @@ def precision(model: str) -> str:
 
 
 def recorded_pilot(prepared: Prepared) -> "PilotResult | None":
-    """The committed pilot of just these crops, if there is one: the small phantom's."""
+    """The committed pilot of just this phantom, if there is one: the small one's.
+
+    Of the same drawing, that is, whatever the processor that drew it and rounded otherwise.
+    """
     from experiments import PILOTS
+    from mlp_med.phantoms.release import drawing
     from mlp_med.studies.pilot import PilotResult
 
     piloted, dataset = _pilot_of(prepared.name), prepared.dataset.info.name
@@ -116,7 +120,8 @@ def recorded_pilot(prepared: Prepared) -> "PilotResult | None":
     if not path.exists():
         return None
     found = PilotResult.from_dict(json.loads(path.read_text()))
-    if found.origin.get("source_digest") != prepared.dataset.info.source_digest:
+    drawn_by = drawing(Path(prepared.dataset.info.source))
+    if not drawn_by or found.origin.get("drawing") != drawn_by:
         return None
     needed = {arm.settings_of or arm.name for arm in prepared.arms}
     return found if needed <= set(found.arms) else None

@@ -24,9 +24,33 @@ from mlp_med.errors import SourceError
 
 STATEMENT = "Drawn by mlp_med, not scanned: no patient, and nothing that holds for medicine."
 MARKER = "PHANTOM.json"
+# What the command line was told of a phantom, and the version of the program that drew it.
+DRAWN_BY = (
+    *("name", "version", "variant", "blob_mm", "seed"),
+    *("num_scans", "num_slides", "num_patients", "num_exams"),
+)
 
 Progress = Callable[[int, int], None]
 Drawn = TypeVar("Drawn")
+
+
+def drawing(root: Path) -> str:
+    """What a phantom was drawn by: equal for phantoms that are the same up to rounding.
+
+    Digests are not: another processor type rounds a few voxels and centres otherwise.
+
+    Args:
+        root: of a source.
+
+    Returns:
+        E.g. "name=luna16, version=2, seed=0, num_scans=100"; "" where the source is no phantom, or
+        is not there.
+    """
+    try:
+        marker = json.loads((root / MARKER).read_text())
+        return ", ".join(f"{name}={marker[name]}" for name in DRAWN_BY if name in marker)
+    except (OSError, ValueError, TypeError):
+        return ""
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,12 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from mlp_med.errors import StudyError
 from mlp_med.evidence.claim import Claim
 from mlp_med.ledger.read import StudyRecord
+from mlp_med.phantoms.release import drawing
 from mlp_med.studies.arm import FIRST_PILOT_SEED, Arm
 from mlp_med.studies.cell import Cell
 from mlp_med.studies.pilot import PilotDesign, PilotResult, Trial, run_pilot
@@ -58,6 +60,7 @@ def pilot_study(
         "pilot_run": last[0].run_id,
         "source_digest": dataset.info.source_digest,
         "code_digest": code_digest(dataset.info.name),
+        "drawing": drawing(Path(dataset.info.source)),
     }
     return replace(result, origin=origin)
 
