@@ -193,6 +193,7 @@ def draw(results: Mapping[str, Any], path: Path) -> None:
         ticks.append((place + len(rows) / 2 + 0.5, shape))
         place -= 1
     axes.set_yticks([y for y, _ in ticks], [shape for _, shape in ticks])
+    axes.set_xlim(0, 1.3 * axes.get_xlim()[1])  # room for the labels
     axes.axvline(1.0, color="0.3", linewidth=0.8)
     axes.set_xlabel("median seconds of a training step, PyTorch's best setting = 1")
     axes.set_title(f"{results['processor']}, {results['threads']} threads", fontsize=9)
