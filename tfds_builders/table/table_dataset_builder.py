@@ -112,7 +112,7 @@ class Builder(LocalSourceBuilder):
         return self.dataset_info_from_configs(
             features=None if design is None else _features(design, self.builder_config.resolution),
             supervised_keys=("image", "label"),
-            homepage="https://pypi.org/project/SimpleITK/",
+            homepage="https://simpleitk.org/",
             metadata=tfds.core.MetadataDict(),
         )
 
