@@ -52,19 +52,24 @@ class Size:
         return replace(self, **self.on_phantom, on_phantom={}) if phantom else self
 
 
+def smoke_size(resolutions: tuple[float, ...], *, model: str, global_batch_size: int) -> Size:
+    """The whole chain in a minute or so, on the two resolutions compared; claims nothing."""
+    return Size(
+        resolutions=resolutions,
+        primary=(resolutions[0], resolutions[-1]),
+        model=model,
+        global_batch_size=global_batch_size,
+        learning_rate=3e-3,
+        budget_examples=640,
+        num_evaluations=2,
+        num_seeds=2,
+        no_verdict_reason="the smoke size trains too little to claim anything",
+    )
+
+
 SIZES: Mapping[str, Mapping[str, Size]] = {
     "luna16": {
-        "smoke": Size(
-            resolutions=(1.25, 5.0),
-            primary=(1.25, 5.0),
-            model="residual_small_centre",
-            global_batch_size=16,
-            learning_rate=3e-3,
-            budget_examples=640,
-            num_evaluations=2,
-            num_seeds=2,
-            no_verdict_reason="the smoke size trains too little to claim anything",
-        ),
+        "smoke": smoke_size((1.25, 5.0), model="residual_small_centre", global_batch_size=16),
         "small": Size(
             resolutions=(1.25, 2.5, 5.0),
             primary=(1.25, 5.0),
@@ -150,17 +155,7 @@ SIZES: Mapping[str, Mapping[str, Size]] = {
         ),
     },
     "cbis_ddsm_crops": {
-        "smoke": Size(
-            resolutions=(0.4, 0.8),
-            primary=(0.4, 0.8),
-            model="residual_small_centre",
-            global_batch_size=16,
-            learning_rate=3e-3,
-            budget_examples=640,
-            num_evaluations=2,
-            num_seeds=2,
-            no_verdict_reason="the smoke size trains too little to claim anything",
-        ),
+        "smoke": smoke_size((0.4, 0.8), model="residual_small_centre", global_batch_size=16),
         "small": Size(
             resolutions=(0.2, 0.4, 0.8),
             primary=(0.2, 0.8),
@@ -219,17 +214,7 @@ SIZES: Mapping[str, Mapping[str, Size]] = {
         ),
     },
     "metastasis_patches": {
-        "smoke": Size(
-            resolutions=(1.94, 7.76),
-            primary=(1.94, 7.76),
-            model="residual_small_centre",
-            global_batch_size=32,
-            learning_rate=3e-3,
-            budget_examples=640,
-            num_evaluations=2,
-            num_seeds=2,
-            no_verdict_reason="the smoke size trains too little to claim anything",
-        ),
+        "smoke": smoke_size((1.94, 7.76), model="residual_small_centre", global_batch_size=32),
         "small": Size(
             resolutions=(0.97, 1.94, 3.88, 7.76),
             primary=(0.97, 7.76),
@@ -261,17 +246,7 @@ SIZES: Mapping[str, Mapping[str, Size]] = {
         ),
     },
     "camelyon16": {
-        "smoke": Size(
-            resolutions=(0.486, 1.944),
-            primary=(0.486, 1.944),
-            model="residual_small_centre",
-            global_batch_size=32,
-            learning_rate=3e-3,
-            budget_examples=640,
-            num_evaluations=2,
-            num_seeds=2,
-            no_verdict_reason="the smoke size trains too little to claim anything",
-        ),
+        "smoke": smoke_size((0.486, 1.944), model="residual_small_centre", global_batch_size=32),
         "small": Size(
             resolutions=(0.486, 0.972, 1.944),
             primary=(0.486, 1.944),

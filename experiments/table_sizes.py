@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from experiments.sizes import Size
+from experiments.sizes import Size, smoke_size
 from mlp_med.pipelines.datasets import DatasetDescription
 from mlp_med.studies.pilot import PilotDesign
 
@@ -22,17 +22,7 @@ def sizes_for_table(description: DatasetDescription) -> Mapping[str, Size]:
     batch, learning_rate = (16, 4e-3) if description.spatial_dims == 3 else (32, 3e-3)
     pooling = "_centre" if description.label_at_centre else ""
     return {
-        "smoke": Size(
-            resolutions=primary,
-            primary=primary,
-            model=f"residual_small{pooling}",
-            global_batch_size=batch,
-            learning_rate=3e-3,
-            budget_examples=640,
-            num_evaluations=2,
-            num_seeds=2,
-            no_verdict_reason="the smoke size trains too little to claim anything",
-        ),
+        "smoke": smoke_size(primary, model=f"residual_small{pooling}", global_batch_size=batch),
         "small": Size(
             resolutions=resolutions,
             primary=primary,
