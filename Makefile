@@ -21,7 +21,7 @@ MLP_MED := $(VENV)/bin/mlp-med
 export MLFLOW_TRACKING_URI ?= sqlite:///$(abspath $(RUNS))/mlflow.db
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: help install-study install-test smoke study resolution dsb2017 slides slides-pilot mammography pilot more-data memory-fits platforms controls calibration report rerun ui bench test lint lock clean
+.PHONY: help install-study install-test smoke study resolution dsb2017 slides slides-pilot mammography pilot more-data memory-fits platforms controls controls-full calibration report rerun ui bench test lint lock clean
 
 help:  ## explain every target
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -105,6 +105,9 @@ platforms: install-study  ## what a step waits for on each machine, beside this 
 
 controls: install-study  ## run the negative and the positive control, and write their committed record (≤20 minutes on 2 cores)
 	$(MLP_MED) controls --data-dir $(DATA)/controls
+
+controls-full: install-study  ## the same at 0.625 mm, for studies of full size (about an hour on 2 cores)
+	$(MLP_MED) controls --size full --data-dir $(DATA)/controls
 
 calibration: install-study  ## simulate the verdict's error rates again, and write their committed record
 	$(VENV)/bin/python -m mlp_med.evidence.calibration --simulations 2000 --out experiments/calibration.json

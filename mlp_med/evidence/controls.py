@@ -15,7 +15,6 @@ from typing import Any, Literal
 from mlp_med.evidence.contrast import ArmEstimate, Contrast
 
 NAMES = ("negative", "positive")
-COMMAND = "make controls"
 # An arm at the ceiling or at chance cannot move, and so proves nothing.
 LOWEST_AUC, HIGHEST_AUC = 0.75, 0.97
 Status = Literal["passed", "failed", "missing", "stale", "not run"]
@@ -47,7 +46,7 @@ class Controls:
     """
 
     status: Status = "not run"
-    reason: str = f"the controls have not been run; run: {COMMAND}"
+    reason: str = "the controls have not been run; run: make controls"
     outcomes: tuple[ControlOutcome, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
@@ -78,11 +77,14 @@ def judge_negative(contrast: Contrast, auc: float, margin: float) -> ControlOutc
     return _on_phantom("negative", passed, contrast, auc, "the answer is in structure of ≥15 mm")
 
 
-def judge_positive(contrast: Contrast, auc: float, margin: float) -> ControlOutcome:
-    """Supported: the whole interval above the margin."""
+def judge_positive(
+    contrast: Contrast, auc: float, margin: float, structure_mm: float
+) -> ControlOutcome:
+    """Supported: the whole interval above the margin; the answer lies in `structure_mm`."""
     ends = _ends(contrast)
     passed = ends is not None and ends[0] > margin
-    return _on_phantom("positive", passed, contrast, auc, "the answer is in structure of 2.5 mm")
+    what = f"the answer is in structure of {structure_mm:g} mm"
+    return _on_phantom("positive", passed, contrast, auc, what)
 
 
 def judge_a_a(contrast: Contrast, margin: float) -> ControlOutcome:
@@ -103,39 +105,46 @@ def judge_permuted(estimate: ArmEstimate) -> ControlOutcome:
 
 
 def write_record(
-    outcomes: Sequence[ControlOutcome], digests: Mapping[str, str], details: Mapping[str, Any]
+    command: str,
+    outcomes: Sequence[ControlOutcome],
+    digests: Mapping[str, str],
+    details: Mapping[str, Any],
 ) -> dict[str, Any]:
     """The record of the phantom's controls, as plain values for JSON.
 
     Args:
+        command: that makes the record again.
         outcomes: of the negative and the positive control.
         digests: of the code that the record holds for, by room.
         details: what else a reader wants: commit, versions, effects.
     """
     return {
-        "command": COMMAND,
+        "command": command,
         "digests": dict(digests),
         "outcomes": [asdict(outcome) for outcome in outcomes],
         **details,
     }
 
 
-def read_record(record: Mapping[str, Any] | None, digests: Mapping[str, str]) -> Controls:
+def read_record(
+    record: Mapping[str, Any] | None, digests: Mapping[str, str], command: str
+) -> Controls:
     """What the record says of the code with these digests.
 
     Args:
         record: the content of the record's file; None where there is none.
         digests: of the code that trained the study's cells, and of the evidence that judges them.
+        command: that makes the record again.
     """
     if record is None:
-        return Controls("missing", f"there is no record of the controls; run: {COMMAND}")
+        return Controls("missing", f"there is no record of the controls; run: {command}")
     outcomes = tuple(ControlOutcome(**outcome) for outcome in record["outcomes"])
     differing = [name for name in digests if record["digests"].get(name) != digests[name]]
     if differing:
         what = " and ".join(differing)
         return Controls(
             "stale",
-            f"the controls were run with another version of the {what}; run: {COMMAND}",
+            f"the controls were run with another version of the {what}; run: {command}",
             outcomes,
         )
     missing = [name for name in NAMES if name not in {outcome.name for outcome in outcomes}]
@@ -143,7 +152,7 @@ def read_record(record: Mapping[str, Any] | None, digests: Mapping[str, str]) ->
     if failed:
         which = " and ".join(failed)
         return Controls(
-            "failed", f"the {which} control failed on the phantom; see {COMMAND}", outcomes
+            "failed", f"the {which} control failed on the phantom; see {command}", outcomes
         )
     return Controls("passed", "", outcomes)
 

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -12,13 +13,20 @@ def now(tmp_path, monkeypatch):
     digests = controls.digests_now()
     outcomes = [ControlOutcome(name, True, "as expected") for name in NAMES]
     path = tmp_path / "controls.json"
-    path.write_text(json.dumps(write_record(outcomes, digests, {})))
-    monkeypatch.setattr(controls, "RECORD", path)
+    path.write_text(json.dumps(write_record("make controls", outcomes, digests, {})))
+    monkeypatch.setattr(controls, "SMALL", replace(controls.SMALL, record=path))
+    absent = replace(controls.FULL, record=tmp_path / "absent.json")
+    monkeypatch.setattr(controls, "PAIRS", {"small": controls.SMALL, "full": absent})
     return digests
 
 
-def plan(dataset: str, code: str, common: str) -> dict:
-    return {"dataset": {"name": dataset}, "code_digest": code, "common_code_digest": common}
+def plan(dataset: str, code: str, common: str, size: str = "small") -> dict:
+    return {
+        "size": size,
+        "dataset": {"name": dataset},
+        "code_digest": code,
+        "common_code_digest": common,
+    }
 
 
 def test_a_study_of_ct_needs_the_controls_of_its_builder(now):
@@ -43,3 +51,16 @@ def test_the_evidence_that_judges_is_part_of_it(now, monkeypatch):
     monkeypatch.setattr(controls, "evidence_digest", lambda: "another")
     study = plan("luna16", now[controls.TRAINING_AND_BUILDER], now[controls.TRAINING])
     assert "evidence code" in controls.recorded_controls(study).reason
+
+
+def test_a_study_of_full_size_needs_controls_of_its_own_resolution(now):
+    digests = now[controls.TRAINING_AND_BUILDER], now[controls.TRAINING]
+    found = controls.recorded_controls(plan("luna16", *digests, size="full"))
+    assert found.status == "missing"
+    assert found.reason.endswith("run: make controls-full")
+
+
+def test_each_pairs_fine_structure_is_shown_by_its_finest_voxels_alone():
+    for pair in controls.PAIRS.values():
+        finest, coarsest = pair.size.primary
+        assert 2 * finest <= pair.fine_mm < 2 * coarsest
