@@ -27,7 +27,12 @@ from mlp_med.models.presets import preset_arguments
 from mlp_med.models.residual import build_model
 from mlp_med.pipelines.arrays import Examples
 from mlp_med.pipelines.batches import training_batches
-from mlp_med.pipelines.datasets import LUNA16, METASTASIS_PATCHES, DatasetDescription
+from mlp_med.pipelines.datasets import (
+    LUNA16,
+    METASTASIS_PATCHES,
+    DatasetDescription,
+    crop_grid,
+)
 from mlp_med.processor import processor_name
 from mlp_med.training.precision import default_precision
 from mlp_med.training.step import compile_training_steps
@@ -41,8 +46,8 @@ MAX_STEPS = 100_000
 
 def examples_of_noise(description: DatasetDescription, resolution: float) -> Examples:
     """Crops whose content does not matter, as they lie in memory while a cell trains."""
-    size = round(description.field_extent / resolution)
-    shape = (NUM_EXAMPLES, *[size] * description.spatial_dims, description.num_channels)
+    grid = crop_grid(description, resolution)
+    shape = (NUM_EXAMPLES, *grid, description.num_channels)
     dtype = np.int16 if description.spatial_dims == 3 else np.uint8
     images = np.random.default_rng(0).integers(0, 255, shape, dtype)
     names = np.array([str(index) for index in range(NUM_EXAMPLES)])

@@ -40,8 +40,7 @@ WHOLE_LUNG = Task(
 MAMMOGRAM = Task(
     name="mammography exam, 4 views",
     unit="mm",
-    # 2600×2000 pixels of 0.1 mm and their octaves, up to the network's stride
-    resolutions={0.1: (2600, 2000), 0.2: (1300, 1000), 0.4: (650, 500), 0.8: (326, 250)},
+    resolutions={0.1: (2600, 2000), 0.2: (1300, 1000), 0.4: (650, 500), 0.8: (325, 250)},
     images=4,
     num_channels=1,
     native_bytes=2,

@@ -142,6 +142,12 @@ def _nothing(layer: keras.layers.Layer, inputs: list[Tensor], output: Tensor) ->
     return Footprint()
 
 
+def _space_to_depth(layer: keras.layers.Layer, inputs: list[Tensor], output: Tensor) -> Footprint:
+    """Inputs that no whole number of blocks makes up are copied, with what fills them up."""
+    filled = output.num_values == inputs[0].num_values
+    return Footprint(forward_bytes=0 if filled else output.num_bytes)
+
+
 def _dense(layer: keras.layers.Layer, inputs: list[Tensor], output: Tensor) -> Footprint:
     return Footprint(keeps_inputs=True)
 
@@ -157,7 +163,7 @@ RULES: dict[type[keras.layers.Layer], Rule] = {
     keras.layers.MaxPooling2D: _max_pooling,
     keras.layers.MaxPooling3D: _max_pooling,
     keras.layers.Add: _add,
-    SpaceToDepth: _nothing,
+    SpaceToDepth: _space_to_depth,
     AverageOverCentre: _nothing,
     keras.layers.GlobalAveragePooling2D: _nothing,
     keras.layers.GlobalAveragePooling3D: _nothing,

@@ -162,9 +162,7 @@ def _noise(workload: Workload):  # type: ignore[no-untyped-def]  # its type woul
     from mlp_med.pipelines.arrays import Examples, aligned_empty
     from mlp_med.pipelines.datasets import DatasetDescription
 
-    if len(set(workload.voxels)) > 1:
-        raise CapacityError(f"the pipeline has cubes and squares alone, got {workload.grid}")
-    edge, num_examples = workload.voxels[0], min(8, 2 * workload.batch_size)
+    num_examples = min(8, 2 * workload.batch_size)
     dtype = np.dtype({1: np.uint8, 2: np.int16, 4: np.float32}[workload.native_bytes])
     images = aligned_empty((num_examples, *workload.voxels, workload.num_channels), dtype)
     rng = np.random.default_rng(0)
@@ -176,7 +174,7 @@ def _noise(workload: Workload):  # type: ignore[no-untyped-def]  # its type woul
         name="noise",
         unit="mm",
         resolutions=(1.0, 2.0),
-        field_extent=float(edge),
+        field_extent=tuple(map(float, workload.voxels)),
         spatial_dims=workload.spatial_dims,
         num_channels=workload.num_channels,
         intensity_window=(0.0, 255.0),

@@ -48,11 +48,6 @@ class Workload:
                 f"{self.model} has columns that several views share, which is not forecast; choose "
                 "a network of one view"
             )
-        if any(edge % self.stride for edge in self.voxels):
-            raise CapacityError(
-                f"the stem of {self.model} folds blocks of {self.stride} voxels, so that every "
-                f"edge of the grid must be a multiple of {self.stride}; got {self.grid}"
-            )
 
     @property
     def spatial_dims(self) -> int:
@@ -61,7 +56,7 @@ class Workload:
 
     @property
     def stride(self) -> int:
-        """Voxels that every edge of the grid must be a multiple of."""
+        """Voxels along an edge of the stem's blocks."""
         return int(preset_arguments(self.model)["stem_stride"])
 
     @property

@@ -132,19 +132,19 @@ def _workload(
     from mlp_med.capacity.workload import Workload
     from mlp_med.errors import CapacityError
 
-    field = description.field_extent if field_mm is None else field_mm
-    if field_mm is not None and description.unit == "um":
-        field = field_mm * 1000
-    if not resolution > 0 or not field > 0 or field / resolution < 1:
+    fields = description.extents
+    if field_mm is not None:
+        field = field_mm * 1000 if description.unit == "um" else field_mm
+        fields = (field,) * description.spatial_dims
+    if not resolution > 0 or not min(fields) > 0 or min(fields) / resolution < 1:
         raise CapacityError(
             f"expected a positive resolution and a field of at least one voxel, got {resolution:g} "
-            f"and {field:g} {description.unit}"
+            f"and {min(fields):g} {description.unit}"
         )
-    edge = round(field / resolution)
     if settings["norm"] not in ("batch", "group", "none"):
         raise CapacityError(f"expected norm batch, group or none, got {settings['norm']!r}")
     return Workload(
-        voxels=(edge,) * description.spatial_dims,
+        voxels=tuple(round(field / resolution) for field in fields),
         num_channels=description.num_channels,
         # Beyond 8 bits crops are kept as int16.
         native_bytes=1 if description.intensity_window == (0.0, 255.0) else 2,

@@ -89,8 +89,11 @@ def _planes(volume: tf.Tensor, start: int, stop: tf.Tensor) -> tf.Tensor:
 class SpaceToDepth(keras.layers.Layer):
     """Folds cubes (squares) of voxels into channels; the grid shrinks by the block's edge.
 
+    Zeros fill up the last block along an axis, as they do at the border of a convolution: 0.8 mm
+    pixels make a mammogram of 260 mm 325 pixels high.
+
     Args:
-        block: voxels along an edge; must divide the grid.
+        block: voxels along an edge.
     """
 
     def __init__(self, *, block: int, **kwargs: Any):
@@ -99,12 +102,8 @@ class SpaceToDepth(keras.layers.Layer):
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """Folds [batch, *grid, channels]."""
-        grid = inputs.shape[1:-1]
-        if any(size is not None and size % self.block for size in grid):
-            raise ValueError(
-                f"expected a grid that blocks of {self.block} voxels fill, got {tuple(grid)}"
-            )
-        rank = len(grid)
+        inputs = self._filled(inputs)
+        rank = inputs.shape.rank - 2
         dynamic = tf.unstack(tf.shape(inputs))
         split: list[Any] = [dynamic[0]]
         for axis in range(1, rank + 1):
@@ -116,9 +115,21 @@ class SpaceToDepth(keras.layers.Layer):
         shape = [split[0], *split[1::2], channels * self.block**rank]
         return tf.reshape(folded, shape)
 
+    def _filled(self, inputs: tf.Tensor) -> tf.Tensor:
+        """The inputs themselves, where blocks fill the grid."""
+        sizes = inputs.shape[1:-1]
+        if all(size is not None and size % self.block == 0 for size in sizes):
+            return inputs
+        dynamic = tf.shape(inputs)[1:-1]
+        missing = [
+            -(dynamic[axis] if size is None else size) % self.block
+            for axis, size in enumerate(sizes)
+        ]
+        return tf.pad(inputs, [[0, 0], *([0, number] for number in missing), [0, 0]])
+
     def compute_output_shape(self, input_shape: tuple[Any, ...]) -> tuple[Any, ...]:
-        """[batch, *grid / block, channels · block^rank]."""
-        grid = [None if size is None else size // self.block for size in input_shape[1:-1]]
+        """[batch, *grid / block (rounded up), channels · block^rank]."""
+        grid = [None if size is None else -(-size // self.block) for size in input_shape[1:-1]]
         channels = input_shape[-1] * self.block ** len(grid)
         return (input_shape[0], *grid, channels)
 

@@ -50,7 +50,7 @@ def build_model(
             grid once more: one an octave of finer grid keeps the receptive field in mm.
         norm: "batch" (statistics over all replicas), "group", or "none" (biases instead, and blocks
             that begin as the identity).
-        stem_stride: voxels along an edge of the stem's blocks; must divide the grid.
+        stem_stride: voxels along an edge of the stem's blocks, the last filled up with zeros.
         num_views: 4 where the channels are four mammograms: L-CC, R-CC, L-MLO, R-MLO. Both breasts
             then share a column for CC and another for MLO, and the logit is of the four columns'
             features together (Geras et al. 2017, arXiv:1703.07047).

@@ -20,8 +20,8 @@ class Examples:
     """The examples of a split; row i of everything belongs to the same crop, rows sorted by id.
 
     Attributes:
-        images: native dtype (HU as int16, pixels as uint8), [num, n, …, n, channels].
-        labels: int8 [num], 0 or 1.
+        images: native dtype (HU as int16, pixels as uint8), [num, *voxels, channels].
+        labels: int8 [num], from 0.
         ids: str [num], unique, the same at every resolution.
         patients: str [num]; "" where unknown.
         strata: float32 [num] each; properties by which a result can be broken down.

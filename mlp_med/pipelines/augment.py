@@ -5,6 +5,7 @@ terms: which axes are mirrored, whether the axes of the plane are exchanged, and
 *coarsest* voxels. So an arm at 1.25 mm and one at 5 mm see the same movement of the same anatomy.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +21,8 @@ class Draws:
     The last two spatial axes are exchanged where `exchange` is set, then the axes in `flips` are
     mirrored, then the crop is moved by `shifts`. Exchange and flips together make every quarter
     turn and reflection of the plane equally probable. In 3D the slice axis is only mirrored, never
-    turned into the plane: natively it is sampled more coarsely, and no scan looks like that.
+    turned into the plane: natively it is sampled more coarsely, and no scan looks like that. The
+    axes of a plane whose edges differ cannot be exchanged: there `exchange` is not read.
 
     Attributes:
         exchange: bool [...].
@@ -72,8 +74,8 @@ def transform_crops(
     fast, and since it only moves them the result is the same to the bit.
 
     Args:
-        crops: any dtype [batch, n, …, n, channels], all edges equal.
-        exchange: bool [batch].
+        crops: any dtype [batch, *sizes, channels].
+        exchange: bool [batch]; not read where the edges of the plane differ.
         flips: bool [batch, spatial_dims].
         shifts: integer [batch, spatial_dims], in coarsest voxels.
         voxels_per_shift: voxels of these crops in one coarsest voxel.
@@ -81,21 +83,24 @@ def transform_crops(
     Returns:
         Crops of the same shape and dtype; what a shift uncovers repeats the edge.
     """
-    batch, size, channels = crops.shape[0], crops.shape[1], crops.shape[-1]
-    spatial_dims = crops.shape.rank - 2
-    steps = tf.cast(shifts, tf.int32)[..., None] * voxels_per_shift
-    source = tf.clip_by_value(tf.range(size) - steps, 0, size - 1)
-    source = tf.where(flips[..., None], size - 1 - source, source)
+    batch, *sizes, channels = crops.shape
+    spatial_dims = len(sizes)
+    steps = tf.cast(shifts, tf.int32) * voxels_per_shift
+    sources = []
+    for axis, size in enumerate(sizes):
+        source = tf.clip_by_value(tf.range(size) - steps[:, axis, None], 0, size - 1)
+        sources.append(tf.where(flips[:, axis, None], size - 1 - source, source))
 
     # Index into the flat batch = a sum of one term for each axis, each [batch, size].
-    strides = [size ** (spatial_dims - 1 - axis) for axis in range(spatial_dims)]
-    row, column = source[:, -2], source[:, -1]
-    exchanged = exchange[:, None]
-    terms = [source[:, axis] * strides[axis] for axis in range(spatial_dims - 2)]
-    terms += [tf.where(exchanged, row, row * size), tf.where(exchanged, column * size, column)]
-    flat = tf.reshape(tf.range(batch) * size**spatial_dims, [batch, *[1] * spatial_dims])
+    terms = [source * math.prod(sizes[axis + 1 :]) for axis, source in enumerate(sources)]
+    if sizes[-2] == sizes[-1]:
+        row, column = sources[-2:]
+        exchanged = exchange[:, None]
+        terms[-2] = tf.where(exchanged, row, terms[-2])
+        terms[-1] = tf.where(exchanged, column * sizes[-1], terms[-1])
+    flat = tf.reshape(tf.range(batch) * math.prod(sizes), [batch, *[1] * spatial_dims])
     for axis, term in enumerate(terms):
         ones = [1] * spatial_dims
-        ones[axis] = size
+        ones[axis] = sizes[axis]
         flat = flat + tf.reshape(term, [batch, *ones])
     return tf.gather(tf.reshape(crops, [-1, channels]), flat)

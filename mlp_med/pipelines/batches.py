@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from mlp_med.pipelines.arrays import ALIGNMENT_BYTES, Examples
 from mlp_med.pipelines.augment import draw_transforms, transform_crops
-from mlp_med.pipelines.datasets import DatasetDescription, voxels_per_edge
+from mlp_med.pipelines.datasets import DatasetDescription, crop_grid
 from mlp_med.pipelines.order import example_indices
 from mlp_med.pipelines.upsample import upsample
 
@@ -52,8 +52,8 @@ def training_batches(
         augment: flip, turn and shift.
 
     Returns:
-        Dataset of (image float32 [batch, n, …, n, channels] in [0, 1], label float32 [batch],
-        weight float32 [batch], all 1); n voxels along an edge of the field at spacing `grid`.
+        Dataset of (image float32 [batch, *voxels, channels] in [0, 1], label float32 [batch],
+        weight float32 [batch], all 1); `voxels` fill the field at spacing `grid`.
 
     Raises:
         ValueError: budget or start is not a multiple of the global batch size, nothing is left of
@@ -135,7 +135,7 @@ def evaluation_batches(
     weight 0.
 
     Returns:
-        Dataset of (image float32 [batch_size, n, …, n, channels] in [0, 1], label float32
+        Dataset of (image float32 [batch_size, *voxels, channels] in [0, 1], label float32
         [batch_size], weight float32 [batch_size]).
 
     Raises:
@@ -204,15 +204,15 @@ def _renderer(
     examples: Examples, *, resolution: float, grid: float, description: DatasetDescription
 ) -> Renderer:
     """The function that turns one batch of columns into images, labels and weights."""
-    native = voxels_per_edge(description, resolution)
-    expected = (*[native] * description.spatial_dims, description.num_channels)
+    native = crop_grid(description, resolution)
+    expected = (*native, description.num_channels)
     if examples.images.shape[1:] != expected:
         raise ValueError(
             f"expected crops of shape {expected} for {description.name} at {resolution:g} "
             f"{description.unit}, got {examples.images.shape[1:]}"
         )
-    num_voxels = voxels_per_edge(description, grid)
-    if num_voxels % native:
+    voxels = crop_grid(description, grid)
+    if any(fine % coarse for fine, coarse in zip(voxels, native, strict=True)):
         raise ValueError(
             f"expected a grid of {resolution:g} {description.unit} or a whole part of it, got "
             f"{grid:g} {description.unit}"
@@ -233,7 +233,7 @@ def _renderer(
             )
         scaled = (tf.cast(crops, tf.float32) - low) * (1.0 / (high - low))
         # Clipped before it is upsampled, so that the control gets what the coarse arm gets.
-        image = upsample(tf.clip_by_value(scaled, 0.0, 1.0), num_voxels)
+        image = upsample(tf.clip_by_value(scaled, 0.0, 1.0), voxels)
         return image, columns["label"], columns["weight"]
 
     return render

@@ -18,12 +18,13 @@ class DatasetDescription:
         unit: of every length here, "mm" or "um".
         resolutions: edge of a voxel (pixel) in `unit`, finest first; all of them divide the
             coarsest, so that a shift by one coarsest voxel is a whole number of voxels everywhere.
-        field_extent: edge of the cubic (square) field of a crop, in `unit`.
+        field_extent: edge of the cubic (square) field of a crop, in `unit`; where the edges differ,
+            one for each axis, in the order of the array's.
         spatial_dims: 3 for volumes [z, y, x, channel], 2 for images [y, x, channel].
         num_channels: of a voxel.
         intensity_window: the native values that become 0 and 1; what lies outside is clipped.
         patients_known: False where crops cannot be grouped by patient.
-        class_names: by label; label 1 is what the score is the probability of.
+        class_names: by label; of two classes, label 1 is what the score is the probability of.
         label_at_centre: whether the label speaks of what lies at the crop's centre, and not of
             anything in its field.
     """
@@ -31,13 +32,25 @@ class DatasetDescription:
     name: str
     unit: str
     resolutions: tuple[float, ...]
-    field_extent: float
+    field_extent: float | tuple[float, ...]
     spatial_dims: int
     num_channels: int
     intensity_window: tuple[float, float]
     patients_known: bool
-    class_names: tuple[str, str]
+    class_names: tuple[str, ...]
     label_at_centre: bool
+
+    @property
+    def extents(self) -> tuple[float, ...]:
+        """Edges of the field in `unit`, one for each axis: [z, y, x] or [y, x]."""
+        if isinstance(self.field_extent, tuple):
+            return self.field_extent
+        return (self.field_extent,) * self.spatial_dims
+
+    @property
+    def num_classes(self) -> int:
+        """Two or more."""
+        return len(self.class_names)
 
     @property
     def finest(self) -> float:
@@ -162,11 +175,11 @@ def config_name(description: DatasetDescription, resolution: float) -> str:
     return f"{resolution:g}{description.unit}"
 
 
-def voxels_per_edge(description: DatasetDescription, spacing: float) -> int:
-    """The number of voxels along each edge of a crop whose voxels have an edge of `spacing`.
+def crop_grid(description: DatasetDescription, spacing: float) -> tuple[int, ...]:
+    """The number of voxels along each axis of a crop whose voxels have an edge of `spacing`.
 
     Raises:
         ValueError: the dataset does not have this resolution.
     """
     config_name(description, spacing)
-    return round(description.field_extent / spacing)
+    return tuple(round(extent / spacing) for extent in description.extents)

@@ -24,22 +24,22 @@ def upsampling_matrix(size: int, target: int) -> np.ndarray:
     return np.maximum(1.0 - distances, 0.0).astype(np.float32)
 
 
-def upsample(crops: tf.Tensor, num_voxels: int) -> tf.Tensor:
-    """Brings crops float32 [batch, n, …, n, channels] to [batch, num_voxels, …, channels].
+def upsample(crops: tf.Tensor, grid: tuple[int, ...]) -> tf.Tensor:
+    """Brings crops float32 [batch, *sizes, channels] to [batch, *grid, channels].
 
-    One small matrix product an axis, and no transposition. `num_voxels` equal to n returns the
+    One small matrix product an axis, and no transposition. A grid of their own size returns the
     crops unchanged.
     """
-    batch, size, channels = crops.shape[0], crops.shape[1], crops.shape[-1]
-    if num_voxels == size:
+    batch, *sizes, channels = crops.shape
+    if tuple(sizes) == grid:
         return crops
-    spatial_dims = crops.shape.rank - 2
-    weights = upsampling_matrix(size, num_voxels)
     # The last axis first, while there is least to multiply; its voxels hold their channels.
-    crops = tf.reshape(crops, [-1, size * channels])
+    weights = upsampling_matrix(sizes[-1], grid[-1])
+    crops = tf.reshape(crops, [-1, sizes[-1] * channels])
     crops = tf.matmul(crops, np.kron(weights, np.eye(channels, dtype=np.float32)).T)
-    row_length = num_voxels * channels
-    for _ in range(spatial_dims - 1):
+    row_length = grid[-1] * channels
+    for size, target in zip(sizes[-2::-1], grid[-2::-1], strict=True):
+        weights = upsampling_matrix(size, target)
         crops = tf.matmul(weights, tf.reshape(crops, [-1, size, row_length]))
-        row_length *= num_voxels
-    return tf.reshape(crops, [batch, *[num_voxels] * spatial_dims, channels])
+        row_length *= target
+    return tf.reshape(crops, [batch, *grid, channels])

@@ -1,5 +1,6 @@
 """What a study will take and what it can see, before anything trains."""
 
+import math
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -78,7 +79,7 @@ def _kind(cell: Cell) -> tuple[str, str, int]:
 
 def _voxels(cell: Cell, study: Study) -> float:
     description = describe(cell.dataset, Path(study.dataset_info.data_dir))
-    return (description.field_extent / cell.grid) ** description.spatial_dims
+    return math.prod(extent / cell.grid for extent in description.extents)
 
 
 def _disk(study: Study) -> str:

@@ -2,6 +2,7 @@ import pytest
 
 from mlp_med.capacity.memory import predict_memory
 from mlp_med.capacity.probe import probe, small_workload
+from mlp_med.capacity.workload import Workload
 from mlp_med.errors import CapacityError
 
 
@@ -22,6 +23,12 @@ def test_a_small_workload_keeps_model_and_precision(make_workload):
     assert (small.model, small.precision) == (workload.model, workload.precision)
 
 
-def test_a_probe_that_dies_says_of_what(make_workload):
-    with pytest.raises(CapacityError, match=r"48×32 × 4 died: .*cubes and squares"):
+def test_a_field_of_unequal_edges_is_probed_too(make_workload):
+    found = probe(make_workload(voxels=(45, 32)), num_steps=1)
+    assert found.peak_bytes > found.base_bytes
+
+
+def test_a_probe_that_dies_says_of_what(make_workload, monkeypatch):
+    monkeypatch.setattr(Workload, "to_dict", lambda self: {**vars(self), "model": "unet"})
+    with pytest.raises(CapacityError, match=r"48×32 × 4 died: .*expected a model out of"):
         probe(make_workload(voxels=(48, 32)))

@@ -112,7 +112,6 @@ def test_slides_are_in_micrometres():
         (["--resolution", "1.25", "--batch", "0"], CapacityError, "at least one example"),
         (["--resolution", "1.25", "--precision", "fp8"], CapacityError, "float32 or bfloat16"),
         (["--resolution", "1.25", "--norm", "layer"], CapacityError, "norm batch, group or none"),
-        (["--resolution", "1.25", "--field-mm", "41.25"], CapacityError, "multiple of 2; got 33"),
         (["--resolution", "-1"], CapacityError, "positive resolution"),
         (["--resolution", "nan"], CapacityError, "positive resolution"),
         (["--resolution", "80"], CapacityError, "at least one voxel"),

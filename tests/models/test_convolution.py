@@ -120,6 +120,16 @@ def test_space_to_depth_in_3d_keeps_each_block_together():
     np.testing.assert_array_equal(folded[1, 1, 2, 0], inputs.numpy()[1, 2:4, 4:6, 0:2, 0].ravel())
 
 
-def test_space_to_depth_says_which_grid_it_cannot_fold():
-    with pytest.raises(ValueError, match=r"blocks of 2 voxels fill, got \(4, 5, 6\)"):
-        SpaceToDepth(block=2)(tf.zeros((1, 4, 5, 6, 1)))
+@pytest.mark.parametrize("shape", [(2, 7, 5, 3), (1, 4, 5, 6, 1), (1, 1, 1, 1)])
+@pytest.mark.parametrize("block", [2, 4])
+def test_zeros_fill_up_the_last_blocks_of_a_grid(shape, block):
+    inputs = tf.random.stateless_normal(shape, seed=(1, 2))
+    layer = SpaceToDepth(block=block)
+    missing = [(0, -size % block) for size in shape[1:-1]]
+    filled = tf.pad(inputs, [(0, 0), *missing, (0, 0)])
+    folded = layer(inputs)
+    np.testing.assert_array_equal(folded, layer(filled))
+    assert folded.shape == layer.compute_output_shape(shape)
+    spec = tf.TensorSpec([None] * (len(shape) - 1) + [shape[-1]])
+    unknown = tf.function(layer.call, input_signature=[spec], autograph=False)
+    np.testing.assert_array_equal(unknown(inputs), folded)

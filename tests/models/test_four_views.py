@@ -24,6 +24,17 @@ def test_exams_of_any_grid_become_one_logit(preset):
         assert logits.dtype == "float32"
 
 
+@pytest.mark.parametrize("preset", sorted(FOUR_VIEWS))
+def test_exams_as_the_dataset_renders_them_at_its_coarsest(preset):
+    """325 rows are no whole number of the stem's blocks; what is beyond the field is dark."""
+    model = build_model(spatial_dims=2, num_channels=4, **preset_arguments(preset))
+    exams = np.random.default_rng(0).random((1, 325, 250, 4), np.float32)
+    stride = preset_arguments(preset)["stem_stride"]
+    missing = [(0, -size % stride) for size in (325, 250)]
+    filled = np.pad(exams, [(0, 0), *missing, (0, 0)])
+    np.testing.assert_allclose(model(exams), model(filled), rtol=1e-5, atol=1e-6)
+
+
 def test_both_breasts_share_a_column_and_the_two_kinds_of_view_do_not():
     rng = np.random.default_rng(0)
     exams = rng.normal(size=(2, 32, 32, 4)).astype(np.float32)

@@ -1,9 +1,20 @@
 """Examples in memory and physical crops at several resolutions, for the tests of this folder."""
 
+import dataclasses
+
 import numpy as np
 
 from mlp_med.pipelines.arrays import Examples
-from mlp_med.pipelines.datasets import DatasetDescription, voxels_per_edge
+from mlp_med.pipelines.datasets import METASTASIS_PATCHES, DatasetDescription, crop_grid
+
+# Rows of 65 and columns of 50 coarsest pixels: edges that differ, one of them odd.
+RECTANGLE = dataclasses.replace(
+    METASTASIS_PATCHES,
+    name="rectangle",
+    unit="mm",
+    resolutions=(1.0, 2.0, 4.0),
+    field_extent=(260.0, 200.0),
+)
 
 
 def random_examples(
@@ -11,8 +22,7 @@ def random_examples(
 ) -> Examples:
     """Noise in the dataset's own shape and dtype, half of either class."""
     generator = np.random.default_rng(seed)
-    size = voxels_per_edge(description, resolution)
-    shape = (num_examples, *[size] * description.spatial_dims, description.num_channels)
+    shape = (num_examples, *crop_grid(description, resolution), description.num_channels)
     low, high = description.intensity_window
     dtype = np.uint8 if low == 0 else np.int16
     numbers = np.arange(num_examples)
@@ -25,8 +35,8 @@ def random_examples(
 
 
 def block_mean(crops: np.ndarray, factor: int) -> np.ndarray:
-    """Down-samples [batch, n, …, n, channels] by averaging blocks of factor voxels an edge."""
+    """Down-samples [batch, *sizes, channels] by averaging blocks of factor voxels an edge."""
     spatial_dims = crops.ndim - 2
-    size = crops.shape[1] // factor
-    blocks = crops.reshape(len(crops), *[size, factor] * spatial_dims, crops.shape[-1])
+    split = [part for size in crops.shape[1:-1] for part in (size // factor, factor)]
+    blocks = crops.reshape(len(crops), *split, crops.shape[-1])
     return blocks.mean(axis=tuple(range(2, 2 * spatial_dims + 1, 2)))

@@ -5,7 +5,7 @@ import pytest
 
 from mlp_med.pipelines.augment import draw_transforms, transform_crops
 from mlp_med.pipelines.datasets import DESCRIPTIONS
-from tests.pipelines.crops import block_mean, random_examples
+from tests.pipelines.crops import RECTANGLE, block_mean, random_examples
 
 
 def every_symmetry(spatial_dims):
@@ -24,8 +24,8 @@ def transformed_one_by_one(crops, exchange, flips, shifts, voxels_per_shift):
         reach = int(np.abs(shift).max()) * voxels_per_shift
         padded = np.pad(crop, [(reach, reach)] * spatial_dims + [(0, 0)], mode="edge")
         window = tuple(
-            slice(reach - s * voxels_per_shift, reach - s * voxels_per_shift + crop.shape[0])
-            for s in shift.tolist()
+            slice(reach - s * voxels_per_shift, reach - s * voxels_per_shift + size)
+            for s, size in zip(shift.tolist(), crop.shape, strict=False)
         )
         results.append(padded[window])
     return np.stack(results)
@@ -43,7 +43,17 @@ def test_equals_flips_turns_and_edge_padded_shifts(name, resolution):
     assert result.dtype == crops.dtype
 
 
-@pytest.mark.parametrize("description", DESCRIPTIONS.values(), ids=lambda d: d.name)
+def test_axes_of_unequal_length_are_mirrored_and_moved_but_not_exchanged():
+    crops = random_examples(RECTANGLE, 4.0, 24).images
+    draws = draw_transforms(seed=1, start=0, count=24, spatial_dims=2, max_shift=2)
+    result = transform_crops(crops, draws.exchange, draws.flips, draws.shifts, voxels_per_shift=2)
+    never = np.zeros(24, bool)
+    expected = transformed_one_by_one(crops, never, draws.flips, draws.shifts, 2)
+    np.testing.assert_array_equal(result, expected)
+    assert draws.exchange.any()
+
+
+@pytest.mark.parametrize("description", [*DESCRIPTIONS.values(), RECTANGLE], ids=lambda d: d.name)
 def test_every_symmetry_and_shift_commutes_with_down_sampling(description):
     spatial_dims = description.spatial_dims
     finest = description.resolutions[

@@ -13,7 +13,7 @@ from mlp_med.pipelines.batches import (
 from mlp_med.pipelines.datasets import LUNA16, METASTASIS_PATCHES
 from mlp_med.pipelines.order import example_indices
 from mlp_med.pipelines.upsample import upsample
-from tests.pipelines.crops import block_mean, random_examples
+from tests.pipelines.crops import RECTANGLE, block_mean, random_examples
 
 SETTINGS = {
     "global_batch_size": 8,
@@ -122,7 +122,7 @@ def test_the_information_control_is_the_native_batch_upsampled(examples):
     native, labels, _ = joined(train(examples))
     control, control_labels, _ = joined(train(examples, grid=1.25))
     assert control.shape == (96, 32, 32, 32, 1)
-    np.testing.assert_allclose(control, upsample(tf.constant(native), 32), atol=1e-6)
+    np.testing.assert_allclose(control, upsample(tf.constant(native), (32,) * 3), atol=1e-6)
     np.testing.assert_array_equal(labels, control_labels)
 
 
@@ -134,6 +134,19 @@ def test_images_of_slides_work_alike():
     np.testing.assert_allclose(plain, patches.images[order] / np.float32(255), atol=1e-6)
     fine, _, _ = joined(train(patches, grid=0.97, **settings))
     assert fine.shape == (16, 96, 96, 3)
+
+
+def test_a_field_of_unequal_edges_keeps_its_rows_and_columns():
+    views = random_examples(RECTANGLE, 4.0, 10)
+    settings = {"description": RECTANGLE, "resolution": 4.0, "budget_examples": 16}
+    plain, _, _ = joined(train(views, grid=4.0, augment=False, **settings))
+    order = example_indices(10, seed=3, start=0, count=16)
+    np.testing.assert_allclose(plain, views.images[order] / np.float32(255), atol=1e-6)
+    control, _, _ = joined(train(views, grid=1.0, augment=False, **settings))
+    assert control.shape == (16, 260, 200, 3)
+    np.testing.assert_allclose(block_mean(control, 4).mean((1, 2)), plain.mean((1, 2)), rtol=1e-4)
+    expected = tf.image.resize(plain, (260, 200), method="bilinear")
+    np.testing.assert_allclose(control, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("batch_size", [7, 8, 64])

@@ -1,6 +1,6 @@
 import pytest
 
-from mlp_med.pipelines.datasets import DESCRIPTIONS, LUNA16, config_name, voxels_per_edge
+from mlp_med.pipelines.datasets import DESCRIPTIONS, LUNA16, config_name, crop_grid
 
 
 def test_config_names_are_those_that_users_type():
@@ -23,9 +23,10 @@ def test_a_shift_by_one_coarsest_voxel_is_whole_at_every_resolution(description)
     for resolution in description.resolutions:
         factor = description.coarsest / resolution
         assert factor == pytest.approx(round(factor))
-        size = voxels_per_edge(description, resolution)
-        assert size * resolution == pytest.approx(description.field_extent)
-        assert size == voxels_per_edge(description, description.coarsest) * round(factor)
+        grid = crop_grid(description, resolution)
+        assert [size * resolution for size in grid] == pytest.approx(description.extents)
+        coarsest = crop_grid(description, description.coarsest)
+        assert grid == tuple(size * round(factor) for size in coarsest)
 
 
 @pytest.mark.parametrize("description", DESCRIPTIONS.values(), ids=lambda d: d.name)

@@ -7,7 +7,7 @@ from PIL import Image
 import tfds_builders
 from mlp_med.errors import DatasetError
 from mlp_med.pipelines.arrays import load_split
-from mlp_med.pipelines.datasets import LUNA16, DatasetDescription, describe, voxels_per_edge
+from mlp_med.pipelines.datasets import LUNA16, DatasetDescription, crop_grid, describe
 
 
 def test_a_dataset_of_a_fixed_release_needs_no_directory():
@@ -47,5 +47,5 @@ def test_a_users_own_scans_are_described_by_what_was_built_of_them(tmp_path: Pat
         label_at_centre=False,
     )
     for resolution in built.resolutions:
-        size = voxels_per_edge(built, resolution)
-        assert load_split("table", data_dir, resolution, "test").images.shape == (2, size, size, 1)
+        grid = crop_grid(built, resolution)
+        assert load_split("table", data_dir, resolution, "test").images.shape == (2, *grid, 1)
