@@ -35,14 +35,19 @@ def test_the_digest_knows_every_field():
         resolution_claim(margin=0.02),
         resolution_claim(primary=("1.25mm", "5mm")),
         resolution_claim(secondary={}),
+        resolution_claim(name="first"),
+        resolution_claim(metric="seconds_to_target", target=0.8),
+        resolution_claim(metric="seconds_to_target", target=0.7),
     ]
-    assert len({digest, *(claim.digest for claim in changed)}) == 6
+    assert len({digest, *(claim.digest for claim in changed)}) == 9
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"metric": "accuracy"}, "must be 'auc'"),
+        ({"metric": "accuracy"}, "must be one of"),
+        ({"metric": "seconds_to_target"}, "must state the target"),
+        ({"target": 0.8}, "and no other"),
         ({"margin": -0.01}, "margin"),
         ({"margin": 1.0}, "margin"),
         ({"margin": float("nan")}, "margin"),
