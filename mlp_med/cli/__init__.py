@@ -8,6 +8,7 @@ import sys
 from rich.console import Console
 
 from mlp_med.cli import (  # noqa: F401  # they register their verbs
+    advise,
     computed,
     controls,
     data,

@@ -1,5 +1,6 @@
 """What the rest of the package must know of a dataset to read, augment and feed it."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -183,3 +184,8 @@ def crop_grid(description: DatasetDescription, spacing: float) -> tuple[int, ...
     """
     config_name(description, spacing)
     return tuple(round(extent / spacing) for extent in description.extents)
+
+
+def octaves_to_coarsest(description: DatasetDescription, spacing: float) -> int:
+    """How often a voxel's edge of `spacing` doubles until it is that of the coarsest resolution."""
+    return round(math.log2(description.coarsest / spacing))

@@ -80,6 +80,7 @@ def render_page(
         "calibration": _calibration_words(calibration) if calibration else "",
         "costs": _cost_rows(data),
         "total_cost": _total_cost(data.cells),
+        "dataset_name": record.plan["dataset"]["name"],
         "arms": [[row.arm, row.control, *arm_numbers(row)] for row in analysis.arms],
         "incomplete": [_incomplete_row(cell) for cell in record.cells if cell.state != "done"],
         "notes": analysis.notes,

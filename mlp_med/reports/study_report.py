@@ -27,6 +27,7 @@ from mlp_med.reports.figures import (
 from mlp_med.reports.files import PAGE, VERDICT, replace_files
 from mlp_med.reports.formatting import value_range
 from mlp_med.reports.fraction_figure import draw_auc_by_fraction
+from mlp_med.reports.frontier_figure import draw_frontier
 from mlp_med.reports.page import STRATUM_NAMES, contrast_name, phantom_mark, render_page
 from mlp_med.reports.study_data import StudyData, load_study_data
 
@@ -37,6 +38,7 @@ FIGURES = (
     "strata",
     "curves",
     "cost",
+    "frontier",
     "calibration",
 )
 
@@ -139,6 +141,9 @@ def draw_figures(record: StudyRecord, data: StudyData, analysis: Analysis) -> di
         figures["cost"] = draw_cost(
             data.cells, unit=unit, title=f"Time and memory against resolution, {where}"
         )
+    if len(analysis.whole) > 1:
+        costs = _cost_frame(analysis)
+        figures["frontier"] = draw_frontier(costs, title=f"What an AUC takes, {where}")
     contrasts = _contrast_frame(analysis)
     if len(contrasts):
         figures["contrasts"] = draw_forest(
@@ -170,6 +175,15 @@ def _arm_frame(analysis: Analysis, rows: Iterable[ArmRow]) -> pd.DataFrame:
         }
         for row in rows
     ).astype({"ci_low": float, "ci_high": float})
+
+
+def _cost_frame(analysis: Analysis) -> pd.DataFrame:
+    """Of the arms that a user could take: none on a part of the training set."""
+    frame = _arm_frame(analysis, analysis.whole)
+    seconds = [row.seconds for row in analysis.whole]
+    memory = [row.peak_memory_bytes for row in analysis.whole]
+    frame = frame.assign(seconds=seconds, peak_memory_bytes=memory)
+    return frame.astype({"seconds": float, "peak_memory_bytes": float})
 
 
 def _seed_frame(analysis: Analysis, rows: Iterable[ArmRow]) -> pd.DataFrame:

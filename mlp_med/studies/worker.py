@@ -1,6 +1,5 @@
 """One cell from start to end, in a process of its own."""
 
-import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -18,7 +17,7 @@ from mlp_med.models.presets import preset_arguments
 from mlp_med.models.residual import build_model
 from mlp_med.pipelines.arrays import Examples
 from mlp_med.pipelines.batches import distributed_training_batches, evaluation_batches
-from mlp_med.pipelines.datasets import DatasetDescription, describe
+from mlp_med.pipelines.datasets import DatasetDescription, describe, octaves_to_coarsest
 from mlp_med.pipelines.folds import load_splits
 from mlp_med.pipelines.fractions import take_fraction
 from mlp_med.studies.cell import Cell
@@ -176,9 +175,7 @@ def _with_permuted_labels(cell: Cell, examples: Examples) -> Examples:
 
 def _num_extra_stages(cell: Cell, description: DatasetDescription) -> int:
     """Stages that keep the receptive field in mm when the grid is finer than the coarsest."""
-    if cell.depth == "fixed":
-        return 0
-    return round(math.log2(description.coarsest / cell.grid))
+    return 0 if cell.depth == "fixed" else octaves_to_coarsest(description, cell.grid)
 
 
 def _predictions(cell: Cell, test: Examples, scores: np.ndarray) -> pd.DataFrame:

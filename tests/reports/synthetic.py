@@ -184,6 +184,7 @@ def write_study(
     message="loss became NaN at step 310",
     phantom=True,
     patients_known=True,
+    study_hash="study0",
     **more,
 ):
     """Writes the study; `failed` and `running` name cells by (arm, seed).
@@ -204,7 +205,7 @@ def write_study(
         "version.tensorflow": "2.21.0",
         "version.keras": "3.15.0",
     }
-    study = write.start_study(ledger, plan["name"], "study0", plan, about)
+    study = write.start_study(ledger, plan["name"], study_hash, plan, about)
     for cell in plan["cells"]:
         arm, seed = cell["arm"], cell["params"]["seed"]
         digest = cell["params"]["dataset_digest"]

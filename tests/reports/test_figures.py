@@ -13,6 +13,7 @@ from mlp_med.reports.figures import (
     to_png,
     to_svg,
 )
+from mlp_med.reports.frontier_figure import draw_frontier
 
 ARMS = pd.DataFrame(
     {
@@ -126,3 +127,19 @@ def test_any_title_can_be_drawn(title):
     assert b"<script" not in to_svg(figure)
     with Image.open(io.BytesIO(to_png(figure))) as picture:
         assert picture.format == "PNG"
+
+
+def test_the_frontier_joins_what_no_arm_beats_for_less():
+    # The upsampled arm takes the most memory and is beaten; of time it takes the least.
+    costs = ARMS.assign(peak_memory_bytes=[2e9, 1e9, 3e9], seconds=[600.0, 120.0, 60.0])
+    memory, seconds = draw_frontier(costs, title="a title").axes
+    assert list(memory.lines[0].get_xdata()) == [1.0, 2.0]
+    assert list(seconds.lines[0].get_xdata()) == [1.0, 10.0]
+    assert list(seconds.lines[0].get_ydata()) == [0.81, 0.9]
+
+
+def test_an_arm_of_unknown_cost_is_not_on_the_frontier():
+    costs = ARMS.assign(peak_memory_bytes=[2e9, np.nan, 3e9], seconds=np.nan)
+    figure = draw_frontier(costs, title="a title")
+    assert list(figure.axes[0].lines[0].get_xdata()) == [2.0]
+    assert to_png(figure)

@@ -27,7 +27,7 @@ def test_the_page_stands_alone(report):
     page = Page(report.page.read_text())
     assert not {tag for tag, _ in page.elements} & {"script", "link", "iframe", "object"}
     sources = [attributes["src"] for tag, attributes in page.elements if tag == "img"]
-    assert len(sources) == 5
+    assert len(sources) == 6
     assert all(source.startswith("data:image/svg+xml;base64,") for source in sources)
     assert "url(" not in page.html
 

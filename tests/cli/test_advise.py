@@ -1,0 +1,142 @@
+"""`mlp-med advise`, as a user types it, on a ledger of real MLflow."""
+
+import json
+import shutil
+from dataclasses import asdict, replace
+
+import pytest
+from typer.testing import CliRunner
+
+from mlp_med.cli import app
+from mlp_med.errors import CapacityError, EvidenceError, LedgerError
+from mlp_med.evidence.claim import Claim
+from mlp_med.ledger.store import open_ledger
+from mlp_med.reports.advice import FEWEST_SEEDS
+from tests.reports.synthetic import write_study
+
+CLAIM = Claim(
+    question="Does finer resolution raise the test AUC?",
+    statement="the test AUC at 1.25 mm exceeds that at 5 mm upsampled",
+    margin=0.01,
+    primary=("1.25mm", "5mm upsampled to 1.25mm"),
+)
+MODEL = "residual_small_centre"
+
+
+@pytest.fixture(scope="module")
+def blank_database(tmp_path_factory):
+    database = tmp_path_factory.mktemp("blank") / "mlflow.db"
+    open_ledger(f"sqlite:///{database}")
+    return database
+
+
+@pytest.fixture
+def ledger(blank_database, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        "tests.reports.synthetic.cell_of",
+        lambda *args, _of=write_study.__globals__["cell_of"]: {**_of(*args), "model": MODEL},
+    )
+    shutil.copy(blank_database, tmp_path / "mlflow.db")
+    return open_ledger(f"sqlite:///{tmp_path / 'mlflow.db'}")
+
+
+def advise(ledger, *words):
+    arguments = ["advise", "--tracking-uri", ledger.tracking_uri, *words]
+    result = CliRunner().invoke(app, arguments, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def advised(ledger, *words):
+    return json.loads(advise(ledger, *words, "--json"))
+
+
+def test_memory_decides_and_the_loss_is_that_of_the_same_cases(ledger):
+    write_study(ledger, asdict(CLAIM), failed=(), running=())
+    free = advised(ledger)
+    assert free["take"]["arm"].startswith(f"1.25 mm, batch 16, {MODEL}, float32")
+    assert free["lost"] is None
+    assert free["num_cells"] == 5
+    # 0.6 GB + 0.9 GB / grid²: 1.18, 0.74 and 0.64 GB at 1.25, 2.5 and 5 mm
+    bound = advised(ledger, "--memory", "800MB")
+    assert bound["take"]["arm"].startswith("2.5 mm")
+    assert bound["take"]["memory_bytes"] <= 8e8
+    assert bound["without_limit"] == free["take"]
+    difference = free["test_auc"]["mean"] - bound["test_auc"]["mean"]
+    assert bound["lost"]["effect"] == pytest.approx(difference)
+    assert bound["lost"]["ci_low"] < difference < bound["lost"]["ci_high"]
+
+
+def test_the_text_calls_a_phantom_one_wherever_it_gives_a_figure(ledger):
+    write_study(ledger, asdict(CLAIM), failed=(), running=())
+    lines = advise(ledger, "--memory", "800MB").splitlines()
+    about_accuracy = [line for line in lines if "AUC" in line and "chosen" not in line]
+    assert len(about_accuracy) == 2
+    assert all("phantom" in line for line in about_accuracy)
+
+
+def test_time_decides_too(ledger):
+    write_study(ledger, asdict(CLAIM), failed=(), running=())
+    quick = advised(ledger, "--hours", str(20 / 3600))
+    assert quick["take"]["arm"].startswith("5 mm, ")
+    assert quick["take"]["seconds"] <= 20
+
+
+def test_another_machine_is_forecast_and_says_so(ledger):
+    write_study(ledger, asdict(CLAIM), failed=(), running=())
+    assert "predicted for NVIDIA Tesla P100" in advise(ledger, "--platform", "p100")
+    found = advised(ledger, "--platform", "p100", "--memory", "4GB")
+    assert found["memory_bytes"] == 4 * 10**9
+    assert found["take"]["memory_bytes"] != advised(ledger)["take"]["memory_bytes"]
+
+
+def test_what_the_ledger_cannot_say_is_said(ledger):
+    write_study(ledger, asdict(CLAIM), num_seeds=3, failed=(("5mm", 1),), running=())
+    lines = advise(ledger, "--memory", "16GB")
+    assert "1 cells of resolution_matters have no result (5mm); run: mlp-med study run" in lines
+    assert f"3 of them are provisional, {FEWEST_SEEDS} would do" in lines
+    assert "how 0.625 mm does at batch 16, which would fit" in lines
+    # No batch beyond the 800 training crops is offered, however much memory there is.
+    assert "up to 800 would fit" in advise(ledger, "--memory", "64TB")
+    assert "0.625" not in advise(ledger, "--memory", "700MB")
+
+
+def test_parts_of_the_training_set_are_no_advice(ledger):
+    arms = ("1.25mm", "5mm", "1.25mm, 1/2 of the patients")
+    write_study(ledger, asdict(CLAIM), failed=(), running=(), arms=arms)
+    assert advised(ledger)["num_options"] == 2
+
+
+def test_the_same_arm_of_two_studies_counts_once_with_the_seeds_of_both(ledger):
+    write_study(ledger, asdict(CLAIM), num_seeds=3, failed=(), running=())
+    write_study(ledger, asdict(CLAIM), failed=(), running=(), study_hash="study1")
+    found = advised(ledger)
+    assert len(found["studies"]) == 2
+    assert found["num_options"] == 4
+    assert found["num_cells"] == 5
+
+
+def test_studies_of_another_code_or_data_do_not_mix_unless_chosen(ledger):
+    old = write_study(ledger, asdict(CLAIM), failed=(), running=(), code_digest="01d" * 5)
+    write_study(
+        ledger,
+        asdict(replace(CLAIM, margin=0.02)),
+        failed=(),
+        running=(),
+        study_hash="study1",
+    )
+    with pytest.raises(LedgerError, match=rf"different code do not mix.*--study(.|\n)*{old}"):
+        advise(ledger)
+    assert advised(ledger, "--study", old)["studies"] == [old]
+
+
+def test_bad_requests(ledger):
+    with pytest.raises(LedgerError, match="no finished cell of a study of luna16"):
+        advise(ledger)
+    write_study(ledger, asdict(CLAIM), failed=(), running=())
+    with pytest.raises(EvidenceError, match="none of 4 trained arms is within the budget"):
+        advise(ledger, "--memory", "1MB")
+    with pytest.raises(CapacityError, match="positive number of hours"):
+        advise(ledger, "--hours", "0")
+    with pytest.raises(CapacityError, match="16GB"):
+        advise(ledger, "--memory", "lots")
