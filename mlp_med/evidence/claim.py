@@ -11,6 +11,8 @@ from mlp_med.errors import EvidenceError
 COMPUTE = "compute"  # coarse crop upsampled − native coarse: what the grid and its compute do
 AS_USED = "as used"  # finest − native coarse: what a user of either sees
 
+METRICS = {"auc": "AUC", "macro_auc": "macro AUC"}
+
 
 @dataclass(frozen=True)
 class Claim:
@@ -22,7 +24,7 @@ class Claim:
         margin: the smallest difference that matters, in units of the metric.
         primary: the names of arm a and arm b; the verdict rests on this contrast alone.
         secondary: contrasts reported beside it, by name, each (arm a, arm b).
-        metric: only "auc" so far.
+        metric: "auc", or "macro_auc" of more than two classes.
         a_a: two arms that differ in nothing but their seeds, where the study carries such a pair.
         permuted: the arm that is trained on permuted labels, where there is one.
     """
@@ -37,8 +39,9 @@ class Claim:
     permuted: str | None = None
 
     def __post_init__(self) -> None:
-        if self.metric != "auc":
-            raise EvidenceError(f"A claim's metric must be 'auc', not {self.metric!r}.")
+        if self.metric not in METRICS:
+            known = " or ".join(map(repr, METRICS))
+            raise EvidenceError(f"A claim's metric must be {known}, not {self.metric!r}.")
         if not 0 <= self.margin < 1:
             raise EvidenceError(
                 f"A claim's margin is a difference of AUCs, in [0, 1), not {self.margin!r}."
@@ -48,6 +51,11 @@ class Claim:
                 raise EvidenceError(
                     f"The {name} contrast must name two different arms, not {arms!r}."
                 )
+
+    @property
+    def metric_name(self) -> str:
+        """For people: "AUC" or "macro AUC"."""
+        return METRICS[self.metric]
 
     @property
     def digest(self) -> str:
