@@ -42,7 +42,7 @@ def test_the_digest_knows_every_field():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"metric": "accuracy"}, "must be 'auc'"),
+        ({"metric": "accuracy"}, "must be 'auc' or 'macro_auc'"),
         ({"margin": -0.01}, "margin"),
         ({"margin": 1.0}, "margin"),
         ({"margin": float("nan")}, "margin"),
