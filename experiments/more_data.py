@@ -43,8 +43,8 @@ def claim(size: Size, unit: str, *, phantom: bool, metric: str = "auc") -> Claim
         question=QUESTION,
         statement=(
             f"trained on half of the patients, {finest:g} {unit} has a test {METRICS[metric]} that "
-            f"exceeds that of {coarsest:g} {unit} upsampled to the same grid, trained on all of them, by more "
-            f"than {size.margin_auc:g}"
+            f"exceeds that of {coarsest:g} {unit} upsampled to the same grid, trained on all of "
+            f"them, by more than {size.margin_auc:g}"
         ),
         metric=metric,
         margin=size.margin_auc,

@@ -116,7 +116,7 @@ def _detectable(study: Study) -> str:
     which = "positive" if info.num_classes == 2 else "of the scarcest class"
     return (
         f"smallest detectable effect: {effect:.3f} in {metric} (margin {study.claim.margin:g}, "
-        f"80 % power; {whom}, {cases} test cases of which {positive} {which}, {seeds} seeds; assumed: "
-        f"AUC {assumed.auc:g}, seed SD {assumed.seed_sd:g}, correlation of the arms "
+        f"80 % power; {whom}, {cases} test cases of which {positive} {which}, {seeds} seeds; "
+        f"assumed: AUC {assumed.auc:g}, seed SD {assumed.seed_sd:g}, correlation of the arms "
         f"{assumed.arm_correlation:g})"
     )
