@@ -23,7 +23,7 @@ from fractions import Fraction
 from experiments import resolution_matters
 from experiments.sizes import SIZES as SIZES  # the same data, networks and budgets
 from experiments.sizes import Size
-from mlp_med.evidence.claim import Claim
+from mlp_med.evidence.claim import METRICS, Claim, Metric
 from mlp_med.studies.arm import Arm, arm_name, own_controls
 
 NAME = "more_data"
@@ -33,8 +33,8 @@ FRACTIONS = (0.125, 0.25, 0.5, 1.0)
 HALF = 0.5
 
 
-def claim(size: Size, unit: str, *, phantom: bool) -> Claim:
-    """The claim, its contrasts and its rule, written before the run."""
+def claim(size: Size, unit: str, *, phantom: bool, metric: Metric = "auc") -> Claim:
+    """The claim, its contrasts and its rule, written before the run; see `resolution_matters`."""
     finest, coarsest = size.primary
     fine, upsampled = arm_name(finest, finest, unit), arm_name(coarsest, finest, unit)
     fine_half, upsampled_half = fraction_name(fine, HALF), fraction_name(upsampled, HALF)
@@ -42,11 +42,11 @@ def claim(size: Size, unit: str, *, phantom: bool) -> Claim:
     return Claim(
         question=QUESTION,
         statement=(
-            f"trained on half of the patients, {finest:g} {unit} has a test AUC that exceeds that "
-            f"of {coarsest:g} {unit} upsampled to the same grid, trained on all of them, by more "
-            f"than {size.margin_auc:g}"
+            f"trained on half of the patients, {finest:g} {unit} has a test {METRICS[metric]} that "
+            f"exceeds that of {coarsest:g} {unit} upsampled to the same grid, trained on all of "
+            f"them, by more than {size.margin_auc:g}"
         ),
-        metric="auc",
+        metric=metric,
         margin=size.margin_auc,
         primary=(fine_half, upsampled),
         secondary={

@@ -22,7 +22,7 @@ Patients.  Whole patients are in one split. The test split is read once.
 
 from experiments.sizes import SIZES as SIZES
 from experiments.sizes import Size
-from mlp_med.evidence.claim import AS_USED, COMPUTE, Claim
+from mlp_med.evidence.claim import AS_USED, COMPUTE, METRICS, Claim, Metric
 from mlp_med.studies.arm import Arm, arm_name, own_controls
 from mlp_med.studies.cell import Control
 
@@ -30,8 +30,15 @@ NAME = "resolution_matters"
 QUESTION = "Does finer resolution raise the test AUC, or only the finer grid?"
 
 
-def claim(size: Size, unit: str, *, phantom: bool) -> Claim:
-    """The claim, its contrasts and its rule, written before the run."""
+def claim(size: Size, unit: str, *, phantom: bool, metric: Metric = "auc") -> Claim:
+    """The claim, its contrasts and its rule, written before the run.
+
+    Args:
+        size: of the study.
+        unit: of its resolutions.
+        phantom: whether the scans are drawn.
+        metric: "auc", or "macro_auc" where the dataset has more than two classes.
+    """
     finest, coarsest = size.primary
     fine = arm_name(finest, finest, unit)
     upsampled = arm_name(coarsest, finest, unit)
@@ -39,10 +46,10 @@ def claim(size: Size, unit: str, *, phantom: bool) -> Claim:
     return Claim(
         question=QUESTION,
         statement=(
-            f"the test AUC at {finest:g} {unit} exceeds that at {coarsest:g} {unit} upsampled to "
-            f"the same grid by more than {size.margin_auc:g}"
+            f"the test {METRICS[metric]} at {finest:g} {unit} exceeds that at {coarsest:g} {unit} "
+            f"upsampled to the same grid by more than {size.margin_auc:g}"
         ),
-        metric="auc",
+        metric=metric,
         margin=size.margin_auc,
         primary=(fine, upsampled),
         secondary={COMPUTE: (upsampled, coarse), AS_USED: (fine, coarse)},

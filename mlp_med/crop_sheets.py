@@ -61,9 +61,10 @@ def draw_built(
     """
     splits = {r: load_split(dataset, data_dir, r, "test") for r in sorted(set(resolutions))}
     first = next(iter(splits.values()))
-    chosen = np.concatenate([np.flatnonzero(first.labels == k)[:num_per_class] for k in (1, 0)])
     description = describe(dataset, data_dir)
     names = description.class_names
+    classes = reversed(range(description.num_classes))
+    chosen = np.concatenate([np.flatnonzero(first.labels == k)[:num_per_class] for k in classes])
     rows = []
     for index in chosen:
         diameter = first.strata.get("diameter_mm", np.zeros(len(first)))[index]
@@ -77,7 +78,7 @@ def _is_exam(description: DatasetDescription) -> bool:
 
 
 def _side_by_side(exam: np.ndarray) -> np.ndarray:
-    """[n, n, 4] → [2 n, 2 n, 1]."""
+    """[rows, columns, 4] → [2 rows, 2 columns, 1]."""
     rows = [np.concatenate([exam[..., k], exam[..., k + 1]], axis=1) for k in (0, 2)]
     return np.concatenate(rows, axis=0)[..., np.newaxis]
 
@@ -89,10 +90,12 @@ def _save(
     phantom: bool,
     out: Path,
 ) -> None:
+    views = 2 if _is_exam(description) else 1
+    height, width = (views * extent for extent in description.extents[-2:])
     figure = draw_contact_sheet(
         [ContactCase(row.caption, _shown(row.crops, description)) for row in rows],
         unit=description.unit,
-        field_extent=description.field_extent * (2 if _is_exam(description) else 1),
+        field_extent=(height, width),
         title=title,
         phantom=phantom,
         window=description.intensity_window,

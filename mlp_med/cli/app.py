@@ -53,7 +53,11 @@ SpacingMm = Annotated[
 ]
 Task = Annotated[
     str | None,
-    typer.Option("--task", help="cbis_ddsm_crops only: lesion (against background) or pathology."),
+    typer.Option(
+        "--task",
+        help="cbis_ddsm_crops: lesion (against background) or pathology; breast_screening: "
+        "assessment (BI-RADS 1, 2, ≥3) or suspicion (≥3 or not).",
+    ),
 ]
 DataDir = Annotated[Path, typer.Option("--data-dir", help="TFDS's data directory.")]
 StudyName = Annotated[str, typer.Argument(help="See `mlp-med study list`.")]

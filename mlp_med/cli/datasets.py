@@ -8,6 +8,8 @@ from typing import Any
 from mlp_med.cli.app import console
 from mlp_med.errors import DatasetError
 
+WITH_TASKS = ("cbis_ddsm_crops", "breast_screening")
+
 
 def find_dataset(name: str):  # type: ignore[no-untyped-def]  # its type would import TFDS
     """The builders of that name; DatasetError where there are none."""
@@ -61,8 +63,9 @@ def task_option(dataset: str, task: str | None) -> dict[str, Any]:
     """Which classes a dataset with several tasks has; refused for the others."""
     if task is None:
         return {}
-    if dataset != "cbis_ddsm_crops":
-        raise DatasetError(f"--task is for the dataset cbis_ddsm_crops; {dataset} has one task")
+    if dataset not in WITH_TASKS:
+        known = " and ".join(WITH_TASKS)
+        raise DatasetError(f"--task is for the datasets {known}; {dataset} has one task")
     return {"task": task}
 
 

@@ -84,7 +84,7 @@ def _prepared(name: str, size_name: str, size: Any, opened: "OpenedDataset") -> 
         name=name,
         size_name=size_name,
         size=size,
-        claim=experiment.claim(size, **described),
+        claim=experiment.claim(size, **described, metric=opened.info.metric),
         arms=experiment.arms(size, **described),
         dataset=opened,
         precision=precision(size.model),

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Literal, get_args
+from typing import Literal
 
 from mlp_med.errors import EvidenceError
 
@@ -13,7 +13,14 @@ COMPUTE = "compute"  # coarse crop upsampled − native coarse: what the grid an
 AS_USED = "as used"  # finest − native coarse: what a user of either sees
 # Test AUC; restricted mean time to a target as a share of the horizon, see
 # `mlp_med.evidence.time_to_target`; natural logarithm of Keskar's sharpness.
-Metric = Literal["auc", "examples_to_target", "seconds_to_target", "log_sharpness"]
+Metric = Literal["auc", "macro_auc", "examples_to_target", "seconds_to_target", "log_sharpness"]
+METRICS: dict[Metric, str] = {
+    "auc": "AUC",
+    "macro_auc": "macro AUC",
+    "examples_to_target": "share of the horizon",
+    "seconds_to_target": "share of the horizon",
+    "log_sharpness": "logarithm of sharpness",
+}
 
 
 @dataclass(frozen=True)
@@ -26,7 +33,7 @@ class Claim:
         margin: the smallest difference that matters, in units of the metric.
         primary: the names of arm a and arm b; the verdict rests on this contrast alone.
         secondary: contrasts reported beside it, by name, each (arm a, arm b).
-        metric: in whose units effect and margin are.
+        metric: in whose units effect and margin are; "macro_auc" with more than two classes.
         a_a: two arms that differ in nothing but their seeds, where the study carries such a pair.
         permuted: the arm that is trained on permuted labels, where there is one.
         name: what it is called among the several claims of a study.
@@ -45,9 +52,9 @@ class Claim:
     target: float | None = None
 
     def __post_init__(self) -> None:
-        if self.metric not in get_args(Metric):
+        if self.metric not in METRICS:
             raise EvidenceError(
-                f"A claim's metric must be one of {get_args(Metric)}, not {self.metric!r}."
+                f"A claim's metric must be one of {tuple(METRICS)}, not {self.metric!r}."
             )
         if not 0 <= self.margin < 1:
             raise EvidenceError(
@@ -63,6 +70,11 @@ class Claim:
                 raise EvidenceError(
                     f"The {name} contrast must name two different arms, not {arms!r}."
                 )
+
+    @property
+    def metric_name(self) -> str:
+        """For people: "AUC" or "macro AUC"."""
+        return METRICS[self.metric]
 
     @property
     def digest(self) -> str:

@@ -13,7 +13,12 @@ import numpy as np
 from scipy.stats import rankdata
 
 from mlp_med.errors import EvidenceError
-from mlp_med.evidence.metrics import members_by_fold, num_pairs
+from mlp_med.evidence.metrics import (
+    against_the_rest,
+    members_by_fold,
+    num_pairs,
+    one_against_the_rest,
+)
 
 
 @dataclass(frozen=True)
@@ -141,6 +146,43 @@ def obuchowski_covariance(
         + (cross + cross.T) * num_patients / (num_patients - 1)
     )
     return components.aucs, covariance
+
+
+def macro_covariance(
+    labels: np.ndarray, scores: np.ndarray, patients: np.ndarray, folds: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Macro AUCs and their covariance: each patient's influence on the mean over classes.
+
+    A case is a positive of its own class and a negative of every other, so that the classes' AUCs
+    are correlated; Obuchowski's sums by patient are therefore added up over the classes first.
+    Of two classes this is her formula but for the small-sample factors, here one for all.
+
+    Args:
+        labels: [num_cases] int from 0.
+        scores: [num_vectors, num_cases, num_classes].
+        patients: [num_cases] int codes from 0.
+        folds: [num_cases] int; None for one fold.
+
+    Returns:
+        AUCs [num_vectors] and covariance [num_vectors, num_vectors].
+    """
+    num_patients = int(patients.max()) + 1
+    parts = []
+    for positive, of_class in against_the_rest(labels, scores):
+        components = structural_components(positive, of_class, folds)
+        influence = np.empty(of_class.shape)
+        influence[:, positive], influence[:, ~positive] = (
+            deviations / deviations.shape[1] for deviations in components.deviations
+        )
+        parts.append((components.aucs, _sums_by_patient(influence, patients, num_patients)))
+    sums = np.mean([of_patients for _, of_patients in parts], axis=0)
+    covariance = sums @ sums.T * num_patients / (num_patients - 1)
+    return np.mean([of_class for of_class, _ in parts], axis=0), covariance
+
+
+def fewest_patients(labels: np.ndarray, patients: np.ndarray) -> int:
+    """Patients of the scarcest class, or of a scarcer rest; EvidenceError below two."""
+    return min(min(patients_per_class(of, patients)) for of in one_against_the_rest(labels))
 
 
 def patients_per_class(labels: np.ndarray, patients: np.ndarray) -> tuple[int, int]:

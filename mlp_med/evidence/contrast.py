@@ -7,8 +7,9 @@ import pandas as pd
 
 from mlp_med.evidence.clustered import (
     delong_covariance,
+    fewest_patients,
+    macro_covariance,
     obuchowski_covariance,
-    patients_per_class,
 )
 from mlp_med.evidence.metrics import aucs, num_pairs
 from mlp_med.evidence.predictions import ScoredCases, check_paired, scored_cases
@@ -23,7 +24,7 @@ from mlp_med.evidence.variance import (
 
 @dataclass(frozen=True)
 class Contrast:
-    """Mean AUC over the seeds of arm a minus that of arm b.
+    """Mean AUC (macro AUC of more than two classes) over the seeds of arm a minus that of arm b.
 
     Attributes:
         effect: the difference.
@@ -37,7 +38,8 @@ class Contrast:
         num_cases: test cases.
         num_clusters: the units that were resampled: the patients, or the cases.
         patient_degrees_of_freedom: patients of the scarcer class − 1.
-        cross_check_method: "DeLong 1988" with one case a patient, else "Obuchowski 1997".
+        cross_check_method: "DeLong 1988" with one case a patient, else "Obuchowski 1997"; with
+            "over classes" where there are more than two.
         cross_check_standard_error: the standard error with that covariance in the bootstrap's
             place; with a single seed, of the patients alone.
     """
@@ -119,7 +121,7 @@ def compare_scored(
     scores = np.vstack([a.scores, b.scores])
     seed_aucs = aucs(a.labels, scores, a.folds)
     split = len(a.seeds)
-    freedom = min(patients_per_class(a.labels, a.patients)) - 1
+    freedom = fewest_patients(a.labels, a.patients) - 1
     covariance = bootstrap_covariance(a.labels, scores, a.patients, num_bootstrap, seed, a.folds)
     pairs = num_pairs(a.labels, a.folds)
     arms, cross, interval = _join(seed_aucs, covariance, split, freedom, pairs)
@@ -164,7 +166,7 @@ def estimate_arm(table: pd.DataFrame, *, num_bootstrap: int = 2000, seed: int) -
     """
     arm = scored_cases(table)
     seed_aucs = aucs(arm.labels, arm.scores, arm.folds)
-    freedom = min(patients_per_class(arm.labels, arm.patients)) - 1
+    freedom = fewest_patients(arm.labels, arm.patients) - 1
     covariance = bootstrap_covariance(
         arm.labels, arm.scores, arm.patients, num_bootstrap, seed, arm.folds
     )
@@ -207,6 +209,9 @@ def _sum_over_seeds(
 
 
 def _analytic_covariance(cases: ScoredCases, scores: np.ndarray) -> tuple[str, np.ndarray]:
+    if cases.scores.ndim == 3:
+        covariance = macro_covariance(cases.labels, scores, cases.patients, cases.folds)[1]
+        return "Obuchowski 1997, over classes", covariance
     if cases.num_patients == len(cases.ids):
         return "DeLong 1988", delong_covariance(cases.labels, scores, cases.folds)[1]
     covariance = obuchowski_covariance(cases.labels, scores, cases.patients, cases.folds)[1]

@@ -17,7 +17,7 @@ import pandas as pd
 from scipy.stats import t
 
 from mlp_med.errors import EvidenceError
-from mlp_med.evidence.clustered import patients_per_class
+from mlp_med.evidence.clustered import fewest_patients
 from mlp_med.evidence.metrics import resampled_aucs
 from mlp_med.evidence.predictions import ScoredCases, check_paired, scored_cases
 from mlp_med.evidence.resampling import patient_weights
@@ -115,7 +115,7 @@ def _resampled(
 
 def _patients(cases: ScoredCases, chosen: np.ndarray) -> int:
     """Patients of the scarcer class in a stratum."""
-    return min(patients_per_class(cases.labels[chosen], cases.patients[chosen]))
+    return fewest_patients(cases.labels[chosen], cases.patients[chosen])
 
 
 def _compare(

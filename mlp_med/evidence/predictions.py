@@ -2,6 +2,9 @@
 
 An arm's table stacks the cells of all its seeds, one row a case and seed. What does not fit
 together is refused here, so that everything after may trust its arrays.
+
+Of two classes a row holds one score, the probability of label 1; of more, one a class: score_0,
+score_1 and so on.
 """
 
 from dataclasses import dataclass
@@ -10,8 +13,9 @@ import numpy as np
 import pandas as pd
 
 from mlp_med.errors import EvidenceError
+from mlp_med.score_columns import SCORE, found_score_columns
 
-COLUMNS = ("id", "patient", "seed", "label", "score")
+COLUMNS = ("id", "patient", "seed", "label", SCORE)
 
 
 @dataclass(frozen=True)
@@ -21,8 +25,9 @@ class ScoredCases:
     Attributes:
         ids: [num_cases] str.
         patients: [num_cases] int64, codes 0 … num_patients − 1.
-        labels: [num_cases] bool.
-        scores: [num_seeds, num_cases] float64 in [0, 1].
+        labels: [num_cases] bool; int64 where there are more than two classes.
+        scores: [num_seeds, num_cases] float64 in [0, 1]; of more than two classes [num_seeds,
+            num_cases, num_classes].
         seeds: [num_seeds] int64.
         num_patients: the clusters; where patients are unknown, each case is its own.
         patients_known: False where the dataset names no patients.
@@ -43,19 +48,22 @@ def scored_cases(table: pd.DataFrame, name: str = "this arm") -> ScoredCases:
     """Checks an arm's predictions table and returns it as arrays.
 
     Args:
-        table: columns id, patient ("" where unknown), seed, label (0/1), score (0–1), and where
-            the study was cross-validated, fold (an integer); others are ignored.
+        table: columns id, patient ("" where unknown), seed, label (from 0), score (0–1, or
+            score_0, score_1, … of more than two classes), and where the study was cross-validated,
+            fold (an integer); others are ignored.
         name: the arm, for the error messages.
 
     Raises:
         EvidenceError: the table cannot be evidence; the message says why and what to do.
     """
-    _check_columns(table, name)
-    _check_values(table, name)
+    columns = found_score_columns(table.columns)
+    _check_columns(table, name, columns)
+    _check_values(table, name, columns)
     table = table.assign(id=table["id"].astype(str), patient=_patients(table))
     table = table if "fold" in table else table.assign(fold=0)
     _check_cases(table, name)
-    scores = table.pivot(index="seed", columns="id", values="score")
+    by_class = [table.pivot(index="seed", columns="id", values=column) for column in columns]
+    scores = by_class[0]
     if scores.isna().to_numpy().any():
         first_gap = scores.index[scores.isna().any(axis=1)][0]
         missing = scores.columns[scores.loc[first_gap].isna()]
@@ -64,12 +72,8 @@ def scored_cases(table: pd.DataFrame, name: str = "this arm") -> ScoredCases:
             f"{missing[0]!r}. All seeds must score the same test cases: rerun that cell."
         )
     cases = table.drop_duplicates("id").set_index("id").loc[scores.columns]
-    labels = cases["label"].to_numpy().astype(bool)
-    if labels.all() or not labels.any():
-        raise EvidenceError(
-            f"{name}: all {len(labels)} cases have label {int(labels[0])}; an AUC needs both "
-            "classes. Check the test split of the dataset."
-        )
+    labels = _labels(cases, columns)
+    _check_classes(labels, columns, name)
     known = bool((cases["patient"] != "").all())
     units = cases["patient"].to_numpy(str) if known else cases.index.to_numpy(str)
     names, codes = np.unique(units, return_inverse=True)
@@ -77,12 +81,27 @@ def scored_cases(table: pd.DataFrame, name: str = "this arm") -> ScoredCases:
         ids=cases.index.to_numpy(str),
         patients=codes.astype(np.int64),
         labels=labels,
-        scores=scores.to_numpy(np.float64),
+        scores=_joined([of_class.to_numpy(np.float64) for of_class in by_class]),
         seeds=scores.index.to_numpy(np.int64),
         num_patients=len(names),
         patients_known=known,
         folds=cases["fold"].to_numpy(np.int64),
     )
+
+
+def class_arrays(table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Labels [num_rows] and scores [num_rows], or [num_rows, num_classes], of one seed's table."""
+    columns = found_score_columns(table.columns)
+    return _labels(table, columns), _joined([table[column].to_numpy() for column in columns])
+
+
+def _labels(cases: pd.DataFrame, columns: list[str]) -> np.ndarray:
+    return cases["label"].to_numpy().astype(bool if len(columns) == 1 else np.int64)
+
+
+def _joined(by_class: list[np.ndarray]) -> np.ndarray:
+    """Scores by class along the last axis; of two classes the one score as it is."""
+    return by_class[0] if len(by_class) == 1 else np.stack(by_class, axis=-1)
 
 
 def check_paired(
@@ -111,14 +130,15 @@ def check_paired(
             )
 
 
-def _check_columns(table: pd.DataFrame, name: str) -> None:
-    missing = [column for column in COLUMNS if column not in table.columns]
+def _check_columns(table: pd.DataFrame, name: str, scores: list[str]) -> None:
+    wanted = [*COLUMNS[:-1], *scores]
+    missing = [column for column in wanted if column not in table.columns]
     if missing:
         raise EvidenceError(
-            f"{name}: a predictions table needs the columns {', '.join(COLUMNS)}; "
+            f"{name}: a predictions table needs the columns {', '.join(wanted)}; "
             f"{', '.join(missing)} missing, present: {', '.join(map(str, table.columns))}."
         )
-    for column in ("seed", "label", "score"):
+    for column in ("seed", "label", *scores):
         kind = table[column].dtype.kind
         if kind not in "iufb" or (column == "seed" and kind not in "iu"):
             raise EvidenceError(
@@ -129,16 +149,32 @@ def _check_columns(table: pd.DataFrame, name: str) -> None:
         raise EvidenceError(f"{name}: the predictions table has no rows; rerun its cells.")
 
 
-def _check_values(table: pd.DataFrame, name: str) -> None:
+def _check_classes(labels: np.ndarray, columns: list[str], name: str) -> None:
+    present = np.unique(labels)
+    if len(present) < max(2, len(columns)):
+        held = " or ".join(str(int(label)) for label in present)
+        wanted = "both classes" if len(columns) == 1 else f"all {len(columns)} classes"
+        raise EvidenceError(
+            f"{name}: all {len(labels)} cases have label {held}; an AUC needs {wanted}. "
+            "Check the test split of the dataset."
+        )
+
+
+def _check_values(table: pd.DataFrame, name: str, columns: list[str]) -> None:
     if table["id"].isna().any():
         raise EvidenceError(f"{name}: {int(table['id'].isna().sum())} rows have no id.")
-    score = table["score"].to_numpy(np.float64)
-    bad_label = ~table["label"].isin([0, 1]).to_numpy()
-    for bad, column, expected in (
-        (~np.isfinite(score), "score", "a finite number; the model's output may have diverged"),
-        ((score < 0) | (score > 1), "score", "a probability in [0, 1]; apply the sigmoid"),
-        (bad_label, "label", "0 or 1"),
-    ):
+    known = range(max(2, len(columns)))
+    bad_label = ~table["label"].isin(known).to_numpy()
+    apply = "sigmoid" if len(columns) == 1 else "softmax"
+    problems = []
+    for column in columns:
+        score = table[column].to_numpy(np.float64)
+        problems += [
+            (~np.isfinite(score), column, "a finite number; the model's output may have diverged"),
+            ((score < 0) | (score > 1), column, f"a probability in [0, 1]; apply the {apply}"),
+        ]
+    problems.append((bad_label, "label", " or ".join(map(str, known))))
+    for bad, column, expected in problems:
         if bad.any():
             row = table[bad].iloc[0]
             raise EvidenceError(

@@ -50,8 +50,9 @@ def _effect(verdict: "Verdict", contrast: Contrast) -> str:
     )
     a, b = contrast.num_seeds
     seeds = f"{_counted(a, 'seed')} an arm" if a == b else f"{a} and {b} seeds"
+    metric = verdict.claim.metric_name
     return (
-        f"AUC of {first} minus {second} {contrast.effect:+.{digits}f} ({interval}, "
+        f"{metric} of {first} minus {second} {contrast.effect:+.{digits}f} ({interval}, "
         f"margin {margin:.{digits}f}; {patients}, {_counted(contrast.num_cases, 'case')}, {seeds})"
     )
 

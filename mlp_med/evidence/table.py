@@ -138,6 +138,8 @@ def effect_by_stratum(
         EvidenceError: the column is missing or not finite, or the arms do not fit together.
     """
     check_paired(scored_cases(a), scored_cases(b))
+    if positives_only and a["label"].max() > 1:
+        raise EvidenceError(f"{column!r} describes positive cases, of which two classes have one.")
     cases = _stratified_cases(a, b, column, positives_only)
     if edges is None:
         edges = np.quantile(cases[column], np.linspace(0, 1, num_quantiles + 1)).tolist()

@@ -1,4 +1,4 @@
-"""A square field of a 2D image around a physical centre, rendered at any resolution.
+"""A rectangular field of a 2D image around a physical centre, rendered at any resolution.
 
 As `imaging.crop` does for volumes: one anti-aliased step from native pixels, and the axes are the
 physical x and y whatever the direction of the image. Nothing is known beyond the edge of an image,
@@ -34,20 +34,25 @@ class Plane:
 
 
 def render_plane(
-    plane: Plane, centre_mm: np.ndarray, extent_mm: float, spacing_mm: float, fill: float
+    plane: Plane,
+    centre_mm: np.ndarray,
+    extent_mm: float | tuple[float, float],
+    spacing_mm: float,
+    fill: float,
 ) -> np.ndarray:
-    """Renders a square of `extent_mm` around `centre_mm` (x, y) at one resolution.
+    """Renders a square, or a rectangle (x, y), of `extent_mm` around `centre_mm` (x, y).
 
     Returns:
-        float32 [n, n, channels] as [y, x, channel], n = extent / spacing.
+        float32 [height, width, channels] as [y, x, channel], extent / spacing pixels each.
 
     Raises:
         ValueError: an extent that is not a whole number of pixels.
     """
-    size = crop_size(extent_mm, spacing_mm)
+    extents = extent_mm if isinstance(extent_mm, tuple) else (extent_mm, extent_mm)
+    sizes = [crop_size(extent, spacing_mm) for extent in extents]
     axes = aligned_axes(plane.direction)
     if axes is None:
-        plane = _straighten(plane, centre_mm, extent_mm, spacing_mm, fill)
+        plane = _straighten(plane, centre_mm, max(extents), spacing_mm, fill)
         axes = aligned_axes(plane.direction)
         assert axes is not None
     native_axes, signs = axes
@@ -56,7 +61,7 @@ def render_plane(
     height, width = plane.pixels.shape[:2]
     pixels = plane.pixels if native_axes[0] == 0 else plane.pixels.transpose(1, 0, 2)
     weights, needed, inside = [], [], []
-    for axis, sign in zip(native_axes, signs, strict=True):
+    for axis, sign, size in zip(native_axes, signs, sizes, strict=True):
         native = plane.spacing_mm[axis]
         positions = centre[axis] + sign * grid_mm(size, spacing_mm) / native
         first, matrix, within = _weights(

@@ -9,28 +9,34 @@ import pandas as pd
 from mlp_med.errors import LedgerError
 from mlp_med.ledger import names
 from mlp_med.ledger.store import Ledger
+from mlp_med.score_columns import found_score_columns
 
-PREDICTION_COLUMNS = ("id", "patient", "seed", "label", "score")
+PREDICTION_COLUMNS = ("id", "patient", "seed", "label")
 
 
 def check_predictions(run_id: str, predictions: pd.DataFrame) -> None:
     """Refuses a table from which no comparison could be made.
 
     Raises:
-        LedgerError: a column is missing, there are no rows, an id comes twice, a label is neither
-            0 nor 1, a score is not finite, or the rows are of several seeds.
+        LedgerError: a column is missing, there are no rows, an id comes twice, a label is of no
+            class, a score is not finite, or the rows are of several seeds.
     """
-    missing = [name for name in PREDICTION_COLUMNS if name not in predictions.columns]
+    scores = found_score_columns(predictions.columns)
+    wanted = [*PREDICTION_COLUMNS, *scores]
+    missing = [name for name in wanted if name not in predictions.columns]
     if missing:
         raise LedgerError(
-            f"expected predictions with the columns {', '.join(PREDICTION_COLUMNS)}, run {run_id} "
+            f"expected predictions with the columns {', '.join(wanted)}, run {run_id} "
             f"lacks {', '.join(missing)}"
         )
+    labels = range(max(2, len(scores)))
     problems = {
         "no rows": predictions.empty,
         "an id twice": predictions["id"].duplicated().any(),
-        "a label that is neither 0 nor 1": not predictions["label"].isin((0, 1)).all(),
-        "a score that is not finite": not np.isfinite(predictions["score"].to_numpy(float)).all(),
+        f"a label other than {' or '.join(map(str, labels))}": not predictions["label"]
+        .isin(labels)
+        .all(),
+        "a score that is not finite": not np.isfinite(predictions[scores].to_numpy(float)).all(),
         "several seeds": predictions["seed"].nunique() > 1,
     }
     found = [problem for problem, is_there in problems.items() if is_there]

@@ -170,7 +170,8 @@ def finish_cell(
         run_id: run id of the cell.
         metrics: finite numbers, such as `test_auc` and `seconds_total`.
         predictions: the test split, one row a case: `id`, `patient` ("" if unknown), `seed`,
-            `label` (0 or 1), `score`, and numeric columns for strata.
+            `label` (from 0), `score` (of more than two classes `score_0`, `score_1`, …),
+            and numeric columns for strata.
 
     Raises:
         LedgerError: a figure or score is not finite, the predictions are not what they should be,

@@ -24,6 +24,7 @@ def build_model(
     *,
     spatial_dims: int,
     num_channels: int,
+    num_classes: int = 2,
     widths: Sequence[int] = (16, 32, 64, 128),
     blocks_per_stage: int = 1,
     num_extra_stages: int = 0,
@@ -34,7 +35,7 @@ def build_model(
     recompute: bool = False,
     seed: int = 0,
 ) -> keras.Model:
-    """A pre-activation residual network (He et al. 2016) that ends in one logit.
+    """A pre-activation residual network (He et al. 2016) that ends in one logit, or one a class.
 
     The stem folds blocks of voxels into channels before it convolves, so that little is done at
     full resolution; each stage after the first halves the grid by max-pooling; the last grid is
@@ -44,6 +45,8 @@ def build_model(
     Args:
         spatial_dims: 2 for [height, width, channels], 3 for [depth, height, width, channels].
         num_channels: of the input.
+        num_classes: with two there is one logit, the log odds of label 1; with more there is one a
+            class, for a softmax.
         widths: channels of each stage.
         blocks_per_stage: residual blocks of two convolutions in each.
         num_extra_stages: stages of the first width put before the others, each of which halves the
@@ -52,7 +55,7 @@ def build_model(
             that begin as the identity).
         stem_stride: voxels along an edge of the stem's blocks, the last filled up with zeros.
         num_views: 4 where the channels are four mammograms: L-CC, R-CC, L-MLO, R-MLO. Both breasts
-            then share a column for CC and another for MLO, and the logit is of the four columns'
+            then share a column for CC and another for MLO, and the logits are of the four columns'
             features together (Geras et al. 2017, arXiv:1703.07047).
         pooling: "all" of the last grid, or its "centre", for crops about what the label speaks of:
             a nodule fills 0.3 % of its field, and a mean over all of it learns several times
@@ -62,13 +65,16 @@ def build_model(
         seed: of the initial weights. The same seed gives the same weights.
 
     Returns:
-        A model from [batch, *grid, num_channels] to logits [batch, 1] float32; dtypes between
-        follow Keras' policy at the time of the call. A logit is the log odds of label 1.
+        A model from [batch, *grid, num_channels] to logits float32 [batch, 1], or [batch,
+        num_classes] with more than two; dtypes between follow Keras' policy at the time of the
+        call.
 
     Raises:
         ValueError: an argument is out of its range.
     """
     _check(spatial_dims, widths, blocks_per_stage, num_extra_stages, norm, pooling)
+    if num_classes < 2:
+        raise ValueError(f"expected at least 2 classes, got {num_classes}")
     if num_views not in (1, len(VIEWS)) or num_channels % num_views:
         raise ValueError(
             f"expected 1 view, or {len(VIEWS)} that share the channels, got {num_views} views of "
@@ -90,7 +96,7 @@ def build_model(
 
     x = features(inputs) if num_views == 1 else _four_columns(inputs, features)
     logits = keras.layers.Dense(
-        1,
+        1 if num_classes == 2 else num_classes,
         kernel_initializer=keras.initializers.GlorotNormal(seed=network.next_seed()),
         dtype="float32",
         name="logit",

@@ -81,16 +81,17 @@ def aligned_empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     return memory[start : start + num_bytes].view(dtype).reshape(shape)
 
 
-def collect(batches: list[dict[str, np.ndarray]], *, where: str) -> Examples:
+def collect(batches: list[dict[str, np.ndarray]], *, where: str, num_classes: int = 2) -> Examples:
     """Joins batches of parsed records into examples sorted by id; empties the list as it goes.
 
     Args:
         batches: each with `image`, `label`, `id` and `patient` columns (bytes or str), and the
             strata's raw columns `diameter_mm` and `native_spacing_mm` where the dataset has them.
         where: what is being read, for messages.
+        num_classes: labels are below it.
 
     Raises:
-        DatasetError: nothing there, an id twice, a label other than 0 or 1, or one class only.
+        DatasetError: nothing there, an id twice, a label of no class, or a class without examples.
     """
     if not batches:
         raise DatasetError(f"{where} holds no examples; build the dataset again")
@@ -102,7 +103,7 @@ def collect(batches: list[dict[str, np.ndarray]], *, where: str) -> Examples:
     order = np.argsort(ids, kind="stable")
     ids = ids[order]
     labels = column("label")[order].astype(np.int8)
-    _check(ids, labels, where)
+    _check(ids, labels, where, num_classes)
     patients = _text(column("patient"))[order]
     strata = {}
     if "diameter_mm" in batches[0]:
@@ -128,7 +129,7 @@ def load_split(name: str, data_dir: Path, resolution: float, split: str) -> Exam
         split: "train", "validation", "test" or "all", which is all three.
 
     Raises:
-        DatasetError: unknown split; the dataset is not built; a split is empty or has one class.
+        DatasetError: unknown split; the dataset is not built; a split is empty or lacks a class.
     """
     import tfds_builders
 
@@ -155,7 +156,8 @@ def read_builder(builder: Any, split: str) -> Examples:
         ),
         read_config=tfds.ReadConfig(try_autocache=False),
     )
-    examples = collect(list(tfds.as_numpy(dataset)), where=where)
+    num_classes = int(builder.info.features["label"].num_classes)
+    examples = collect(list(tfds.as_numpy(dataset)), where=where, num_classes=num_classes)
     metadata = builder.info.metadata or {}
     digest = metadata.get("examples_digest", "")
     return Examples(
@@ -185,16 +187,20 @@ def _images(batches: list[dict[str, np.ndarray]], order: np.ndarray) -> np.ndarr
     return images
 
 
-def _check(ids: np.ndarray, labels: np.ndarray, where: str) -> None:
+def _check(ids: np.ndarray, labels: np.ndarray, where: str, num_classes: int) -> None:
     repeated = ids[1:][ids[1:] == ids[:-1]]
     if len(repeated):
         raise DatasetError(f"{where} holds the id {str(repeated[0])!r} more than once")
     classes, counts = np.unique(labels, return_counts=True)
-    if not set(classes.tolist()) <= {0, 1}:
-        raise DatasetError(f"expected labels 0 and 1 in {where}, got {classes.tolist()}")
-    if len(classes) < 2:
+    if not set(classes.tolist()) <= set(range(num_classes)):
+        known = " and ".join(map(str, range(num_classes)))
+        raise DatasetError(f"expected labels {known} in {where}, got {classes.tolist()}")
+    if len(classes) < num_classes:
+        held = " and ".join(
+            f"{n} examples of class {k}" for k, n in zip(classes, counts, strict=True)
+        )
         raise DatasetError(
-            f"{where} holds {counts[0]} examples of class {classes[0]} and none of the other; "
+            f"{where} holds {held} and none of the other; "
             "neither training nor an AUC is possible: give the source more scans"
         )
 

@@ -46,7 +46,7 @@ def split_by_fold(examples: Examples, fold: int) -> dict[str, Examples]:
         fold: that is tested on.
 
     Raises:
-        DatasetError: no such fold, fewer than three, a patient in two, or a split of one class.
+        DatasetError: no such fold, fewer than three, a patient in two, or a split without a class.
     """
     known = sorted(set(examples.folds.tolist()) - {OWN_SPLITS})
     if fold not in known or len(known) < FEWEST_FOLDS:
@@ -78,8 +78,8 @@ def _check_patients(examples: Examples) -> None:
 
 def _taken(examples: Examples, member: np.ndarray, where: str) -> Examples:
     kept = np.flatnonzero(member)
-    if len(set(examples.labels[kept].tolist())) < 2:
+    if len(set(examples.labels[kept].tolist())) < len(set(examples.labels.tolist())):
         raise DatasetError(
-            f"the {where} has {len(kept)} examples and not both classes; give the source more scans"
+            f"the {where} has {len(kept)} examples and not every class; give the source more scans"
         )
     return examples.take(kept)

@@ -28,7 +28,7 @@ def take_fraction(examples: Examples, fraction: float, *, seed: int) -> Examples
 
     Raises:
         ValueError: the fraction is not in (0, 1].
-        DatasetError: what is left has one class only.
+        DatasetError: what is left lacks a class.
     """
     if not 0 < fraction <= 1:
         raise ValueError(f"expected a fraction of the training set in (0, 1], got {fraction}")
@@ -40,9 +40,9 @@ def take_fraction(examples: Examples, fraction: float, *, seed: int) -> Examples
     held = np.cumsum(sizes[order])
     num_patients = 1 + int(np.argmin(np.abs(held - fraction * len(examples))))
     kept = np.flatnonzero(np.isin(patient, order[:num_patients]))
-    if len(set(examples.labels[kept].tolist())) < 2:
+    if len(set(examples.labels[kept].tolist())) < len(set(examples.labels.tolist())):
         raise DatasetError(
             f"a fraction of {fraction:g} of the training set is {num_patients} of {len(sizes)} "
-            f"patients with {len(kept)} cases, all of one class; take a larger fraction"
+            f"patients with {len(kept)} cases, which lack a class; take a larger fraction"
         )
     return examples.take(kept)

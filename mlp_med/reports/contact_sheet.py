@@ -37,7 +37,7 @@ def draw_contact_sheet(
     cases: Sequence[ContactCase],
     *,
     unit: str,
-    field_extent: float,
+    field_extent: float | tuple[float, float],
     title: str,
     phantom: bool = False,
     window: tuple[float, float] = LUNG_WINDOW_HU,
@@ -49,7 +49,7 @@ def draw_contact_sheet(
     Args:
         cases: at least one; all with the same resolutions.
         unit: of the resolutions and of `field_extent`, "mm" or "um".
-        field_extent: edge of every crop.
+        field_extent: edge of what is shown of every crop, or its height and width.
         title: what is shown.
         phantom: whether the crops are synthetic, which the title then says.
         window: values in HU that are black and white.
@@ -69,7 +69,8 @@ def draw_contact_sheet(
                 f"expected every case at {resolutions}, found {sorted(case.crops)} "
                 f"for {case.caption!r}"
             )
-    figure, panels = _panels(len(cases), len(resolutions))
+    field = field_extent if isinstance(field_extent, tuple) else (field_extent, field_extent)
+    figure, panels = _panels(len(cases), len(resolutions), field[0] / field[1])
     figure.suptitle(
         f"{title} – PHANTOM, synthetic scans" if phantom else title,
         fontsize=10,
@@ -80,9 +81,9 @@ def draw_contact_sheet(
         panels[0][column].set_title(f"{resolution:g} {UNIT_TEXT[unit]}", fontsize=9)
     for case, row in zip(cases, panels, strict=True):
         for resolution, panel in zip(resolutions, row, strict=True):
-            _draw_crop(panel, case.crops[resolution], field_extent, window)
+            _draw_crop(panel, case.crops[resolution], field, window)
         row[0].set_ylabel(case.caption, fontsize=7)
-        _draw_scale_bar(row[0], field_extent, unit)
+        _draw_scale_bar(row[0], field, unit)
     return figure
 
 
@@ -121,9 +122,11 @@ def bar_length(field_extent: float) -> float:
     return max(float(number * decade) for number in ROUND_NUMBERS if number * decade <= limit)
 
 
-def _panels(num_rows: int, num_columns: int) -> tuple[Figure, list[list[Axes]]]:
+def _panels(
+    num_rows: int, num_columns: int, height_by_width: float
+) -> tuple[Figure, list[list[Axes]]]:
     width = PANEL_INCHES * num_columns + 0.4
-    height = PANEL_INCHES * num_rows + HEAD_INCHES
+    height = PANEL_INCHES * height_by_width * num_rows + HEAD_INCHES
     figure = Figure(figsize=(width, height))
     FigureCanvasAgg(figure)
     axes = figure.subplots(num_rows, num_columns, squeeze=False)
@@ -139,7 +142,7 @@ def _panels(num_rows: int, num_columns: int) -> tuple[Figure, list[list[Axes]]]:
 
 
 def _draw_crop(
-    panel: Axes, crop: np.ndarray, field_extent: float, window: tuple[float, float]
+    panel: Axes, crop: np.ndarray, field: tuple[float, float], window: tuple[float, float]
 ) -> None:
     shown = central_slice(crop)
     panel.imshow(
@@ -148,15 +151,16 @@ def _draw_crop(
         vmin=window[0],
         vmax=window[1],
         interpolation="nearest",  # the voxels as the network sees them
-        extent=(0, field_extent, field_extent, 0),
+        extent=(0, field[1], field[0], 0),
     )
     panel.set_xticks([])
     panel.set_yticks([])
 
 
-def _draw_scale_bar(panel: Axes, field_extent: float, unit: str) -> None:
-    length = bar_length(field_extent)
-    left, bottom = 0.06 * field_extent, 0.93 * field_extent
+def _draw_scale_bar(panel: Axes, field: tuple[float, float], unit: str) -> None:
+    height, width = field
+    length = bar_length(width)
+    left, bottom = 0.06 * width, height - 0.07 * width
     panel.plot(
         [left, left + length],
         [bottom, bottom],
@@ -166,7 +170,7 @@ def _draw_scale_bar(panel: Axes, field_extent: float, unit: str) -> None:
     )
     panel.text(
         left + length / 2,
-        bottom - 0.03 * field_extent,
+        bottom - 0.03 * width,
         f"{length:g} {UNIT_TEXT[unit]}",
         color=BAR_COLOUR,
         fontsize=7,
@@ -174,5 +178,5 @@ def _draw_scale_bar(panel: Axes, field_extent: float, unit: str) -> None:
         verticalalignment="bottom",
         path_effects=OUTLINE,
     )
-    panel.set_xlim(0, field_extent)
-    panel.set_ylim(field_extent, 0)
+    panel.set_xlim(0, width)
+    panel.set_ylim(height, 0)

@@ -41,7 +41,7 @@ STYLE: dict[Any, Any] = {
 
 
 def draw_auc_by_resolution(
-    arms: pd.DataFrame, seeds: pd.DataFrame, *, unit: str, title: str
+    arms: pd.DataFrame, seeds: pd.DataFrame, *, unit: str, title: str, metric: str = "AUC"
 ) -> Figure:
     """Test AUC against resolution: means with intervals, every seed a dot, the control beside.
 
@@ -50,6 +50,7 @@ def draw_auc_by_resolution(
         seeds: arm, resolution, control, seed, test_auc.
         unit: of the resolution, "mm" or "um".
         title: says what it is of.
+        metric: what `mean_auc` and `test_auc` are called.
     """
     with _styled():
         figure, axes = _panels(1, height=3.6)
@@ -76,7 +77,7 @@ def draw_auc_by_resolution(
             colour = str(look["color"])
             axis.plot(positions, dots["test_auc"], "o", markersize=3, color=colour, alpha=0.45)
         _resolution_axis(axis, arms["resolution"], unit)
-        axis.set_ylabel("test AUC")
+        axis.set_ylabel(f"test {metric}")
         axis.legend(loc="best")
         figure.suptitle(title, x=0.01, ha="left", fontsize=10, fontweight="bold")
     return figure
@@ -110,13 +111,14 @@ def draw_auc_by_arm(arms: pd.DataFrame, seeds: pd.DataFrame, *, title: str) -> F
     return figure
 
 
-def draw_forest(rows: pd.DataFrame, *, margin: float, title: str) -> Figure:
+def draw_forest(rows: pd.DataFrame, *, margin: float, title: str, metric: str = "AUC") -> Figure:
     """Effects with their intervals, one below the other, against zero and the margin.
 
     Args:
         rows: label, effect, ci_low, ci_high, primary (bool; drawn strong). NaN without an interval.
         margin: of the claim; drawn as a dashed line.
         title: says what the effects are of.
+        metric: what they are differences of.
     """
     with _styled():
         figure, axes = _panels(1, height=1.2 + 0.36 * len(rows))
@@ -142,12 +144,14 @@ def draw_forest(rows: pd.DataFrame, *, margin: float, title: str) -> Figure:
         axis.set_yticks(places, rows["label"])
         axis.set_ylim(-0.6, len(rows) - 0.4)
         axis.grid(axis="y", visible=False)
-        axis.set_xlabel("difference of test AUC, with 95 % interval")
+        axis.set_xlabel(f"difference of test {metric}, with 95 % interval")
         figure.suptitle(title, x=0.01, ha="left", fontsize=10, fontweight="bold")
     return figure
 
 
-def draw_curves(curves: pd.DataFrame, arms: Sequence[str], *, title: str) -> Figure:
+def draw_curves(
+    curves: pd.DataFrame, arms: Sequence[str], *, title: str, metric: str = "AUC"
+) -> Figure:
     """Validation AUC against examples seen and against seconds: a thin line a cell, a thick mean.
 
     Args:
@@ -155,6 +159,7 @@ def draw_curves(curves: pd.DataFrame, arms: Sequence[str], *, title: str) -> Fig
             recorded).
         arms: in the order of their colours.
         title: says what it is of.
+        metric: what `validation_auc` is called.
     """
     with _styled():
         figure, axes = _panels(2, height=3.8, share_y=True)
@@ -172,7 +177,7 @@ def draw_curves(curves: pd.DataFrame, arms: Sequence[str], *, title: str) -> Fig
                 axis.plot(
                     mean[x], mean["validation_auc"], line, color=colour, linewidth=2, label=arm
                 )
-        axes[0].set(xlabel="training examples seen", ylabel="validation AUC")
+        axes[0].set(xlabel="training examples seen", ylabel=f"validation {metric}")
         axes[0].xaxis.set_major_formatter(FuncFormatter(_thousands))
         axes[0].xaxis.set_major_locator(MaxNLocator(4))
         axes[1].set(xlabel="seconds of training")
@@ -188,6 +193,7 @@ def draw_cost(cells: pd.DataFrame, *, unit: str, title: str) -> Figure:
         cells: resolution, control, seconds_total, peak_memory_bytes.
         unit: of the resolution, "mm" or "um".
         title: says what it is of.
+        metric: what `mean_auc` and `test_auc` are called.
     """
     with _styled():
         figure, axes = _panels(2, height=3.4)

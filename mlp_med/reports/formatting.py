@@ -6,6 +6,11 @@ NOT_KNOWN = "n/a"
 UNITS = {"mm": "mm", "um": "µm"}
 
 
+def at_start(text: str) -> str:
+    """With a capital letter, at the start of a title: "Macro AUC", "AUC"."""
+    return text[:1].upper() + text[1:]
+
+
 def auc(value: float | None) -> str:
     """Three decimals."""
     return NOT_KNOWN if _unknown(value) else f"{value:.3f}"

@@ -16,7 +16,7 @@ SIDEWAYS = 0.06  # octaves between two lines' points, so that their bars stand b
 
 
 def draw_auc_by_fraction(
-    arms: pd.DataFrame, seeds: pd.DataFrame, *, num_cases: int, title: str
+    arms: pd.DataFrame, seeds: pd.DataFrame, *, num_cases: int, title: str, metric: str = "AUC"
 ) -> Figure:
     """Test AUC against the fraction of the training set: a line for each arm that has several.
 
@@ -26,6 +26,7 @@ def draw_auc_by_fraction(
         seeds: arm, line, training_fraction, test_auc.
         num_cases: of the whole training set.
         title: says what it is of.
+        metric: what `mean_auc` and `test_auc` are called.
     """
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(7.2, 3.6), layout="constrained")
@@ -55,7 +56,7 @@ def draw_auc_by_fraction(
         axis.xaxis.set_minor_locator(NullLocator())
         axis.margins(x=0.12)
         axis.set_xlabel("fraction of the training set, in whole patients (about so many crops)")
-        axis.set_ylabel("test AUC")
+        axis.set_ylabel(f"test {metric}")
         axis.legend(loc="best")
         figure.suptitle(title, x=0.01, ha="left", fontsize=10, fontweight="bold")
     return figure

@@ -65,6 +65,9 @@ def render_page(
         "question": record.plan.get("question") or claim.question,
         "warnings": _warnings(record),
         "figures": inline_figures(figures),
+        "metric": claim.metric_name,
+        "metric_at_start": f.at_start(claim.metric_name),
+        "macro": claim.metric == "macro_auc",
         "crops": in_base64(crops) if crops else None,
         "slope": f.difference(analysis.slope_per_octave) if analysis.slope_per_octave else None,
         "contrasts": [

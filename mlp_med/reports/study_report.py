@@ -25,7 +25,7 @@ from mlp_med.reports.figures import (
     to_svg,
 )
 from mlp_med.reports.files import PAGE, VERDICT, replace_files
-from mlp_med.reports.formatting import value_range
+from mlp_med.reports.formatting import at_start, value_range
 from mlp_med.reports.fraction_figure import draw_auc_by_fraction
 from mlp_med.reports.frontier_figure import draw_frontier
 from mlp_med.reports.page import STRATUM_NAMES, contrast_name, phantom_mark, render_page
@@ -122,20 +122,23 @@ def draw_figures(record: StudyRecord, data: StudyData, analysis: Analysis) -> di
     where = f"{analysis.verdict.dataset}{mark}"
     unit = record.plan["dataset"]["unit"]
     margin = analysis.verdict.claim.margin
+    metric = analysis.verdict.claim.metric_name
     figures: dict[str, Figure] = {}
     if analysis.whole:
         figures["auc_by_resolution"] = draw_auc_by_resolution(
             _arm_frame(analysis, analysis.whole),
             _seed_frame(analysis, analysis.whole),
             unit=unit,
-            title=f"AUC against resolution, {where}",
+            title=f"{at_start(metric)} against resolution, {where}",
+            metric=metric,
         )
     if analysis.by_fraction:
         figures["auc_by_fraction"] = draw_auc_by_fraction(
             _arm_frame(analysis, analysis.by_fraction),
             _seed_frame(analysis, analysis.by_fraction),
             num_cases=record.plan["dataset"]["num_cases"]["train"],
-            title=f"AUC against training data, {where}",
+            title=f"{at_start(metric)} against training data, {where}",
+            metric=metric,
         )
     if data.arms:
         figures["cost"] = draw_cost(
@@ -147,16 +150,19 @@ def draw_figures(record: StudyRecord, data: StudyData, analysis: Analysis) -> di
     contrasts = _contrast_frame(analysis)
     if len(contrasts):
         figures["contrasts"] = draw_forest(
-            contrasts, margin=margin, title=f"Differences between arms, {where}"
+            contrasts, margin=margin, title=f"Differences between arms, {where}", metric=metric
         )
     strata = _stratum_frame(analysis)
     if len(strata):
         figures["strata"] = draw_forest(
-            strata, margin=margin, title=f"Primary effect by stratum, {where}"
+            strata, margin=margin, title=f"Primary effect by stratum, {where}", metric=metric
         )
     if len(data.curves):
         figures["curves"] = draw_curves(
-            data.curves, data.arms, title=f"Validation AUC while training, {where}"
+            data.curves,
+            data.arms,
+            title=f"Validation {metric} while training, {where}",
+            metric=metric,
         )
     return figures
 

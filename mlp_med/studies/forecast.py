@@ -111,9 +111,12 @@ def _detectable(study: Study) -> str:
     if effect is None:
         return f"smallest detectable effect: none can be told with {seeds} seed and {whom}"
     assumed = PlanningAssumptions()
+    metric = study.claim.metric_name
+    # The AUC of the scarcest class varies most of those that a macro AUC averages.
+    which = "positive" if info.num_classes == 2 else "of the scarcest class"
     return (
-        f"smallest detectable effect: {effect:.3f} in AUC (margin {study.claim.margin:g}, 80 % "
-        f"power; {whom}, {cases} test cases of which {positive} positive, {seeds} seeds; assumed: "
-        f"AUC {assumed.auc:g}, seed SD {assumed.seed_sd:g}, correlation of the arms "
+        f"smallest detectable effect: {effect:.3f} in {metric} (margin {study.claim.margin:g}, "
+        f"80 % power; {whom}, {cases} test cases of which {positive} {which}, {seeds} seeds; "
+        f"assumed: AUC {assumed.auc:g}, seed SD {assumed.seed_sd:g}, correlation of the arms "
         f"{assumed.arm_correlation:g})"
     )

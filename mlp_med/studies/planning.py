@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
 
+import numpy as np
+
 from mlp_med.errors import DatasetError, StudyError
 from mlp_med.evidence.claim import Claim
 from mlp_med.pipelines.arrays import SPLITS, Examples, load_split
@@ -150,21 +152,29 @@ def open_dataset(
         phantom=splits["test"].phantom,
         unit=str(metadata[coarsest]["unit"]),
         num_cases={name: len(split) for name, split in splits.items()},
-        num_positive={name: int(split.labels.sum()) for name, split in splits.items()},
+        num_positive={name: _num_positive(split) for name, split in splits.items()},
         num_patients=patients if all(patients.values()) else None,
         folds=_usable_folds(list(splits.values())),
         task=str(metadata[coarsest].get("options", {}).get("task", "")),
+        num_classes=len(set(splits["test"].labels.tolist())),
     )
     return OpenedDataset(info, digests)
 
 
+def _num_positive(split: Examples) -> int:
+    """Examples of label 1; of more than two classes those of the scarcest."""
+    counts = np.bincount(split.labels)
+    return int(counts[1] if len(counts) == 2 else counts.min())
+
+
 def _usable_folds(splits: Sequence[Examples]) -> tuple[int, ...]:
-    """The dataset's folds, if there are enough of them and each holds both classes; else none."""
+    """The dataset's folds, if there are enough of them and each holds every class; else none."""
     held = {
         pair
         for split in splits
         for pair in zip(split.folds.tolist(), split.labels.tolist(), strict=True)
     }
     folds = sorted({fold for fold, _ in held} - {OWN_SPLITS})
-    both = all({(fold, 0), (fold, 1)} <= held for fold in folds)
-    return tuple(folds) if both and len(folds) >= FEWEST_FOLDS else ()
+    labels = {label for _, label in held}
+    whole = all((fold, label) in held for fold in folds for label in labels)
+    return tuple(folds) if whole and len(folds) >= FEWEST_FOLDS else ()

@@ -14,8 +14,10 @@ import pandas as pd
 
 from mlp_med.errors import DatasetError, StudyError
 from mlp_med.evidence.metrics import aucs
+from mlp_med.evidence.predictions import class_arrays
 from mlp_med.ledger.read import CellRecord, StudyRecord, load_predictions, read_cell
 from mlp_med.ledger.store import Ledger
+from mlp_med.score_columns import found_score_columns
 from mlp_med.studies.cell import Cell
 from mlp_med.studies.launcher import Event, Failed, Order, launch_local
 from mlp_med.studies.provenance import code_digest, environment, git_commit
@@ -204,7 +206,8 @@ def _compare(
     changes: dict[str, tuple[str, str]],
 ) -> RerunOutcome:
     before, again = before.sort_values("id"), again.sort_values("id")
-    then, now = before["score"].to_numpy(), again["score"].to_numpy()
+    scores = found_score_columns(before.columns)
+    then, now = before[scores].to_numpy(), again[scores].to_numpy()
     same_cases = before["id"].tolist() == again["id"].tolist()
     return RerunOutcome(
         label=_label(record),
@@ -222,5 +225,5 @@ def _label(record: CellRecord) -> str:
 
 
 def _auc(predictions: pd.DataFrame) -> float:
-    labels = predictions["label"].to_numpy(dtype=bool)
-    return float(aucs(labels, predictions["score"].to_numpy()[None])[0])
+    labels, scores = class_arrays(predictions)
+    return float(aucs(labels, scores[None])[0])

@@ -91,10 +91,11 @@ class DatasetInfo:
         phantom: whether the scans were drawn by a program.
         unit: "mm" or "um", of every resolution.
         num_cases: crops by split.
-        num_positive: crops of label 1 by split.
+        num_positive: crops of label 1 by split; of more than two classes, of the scarcest.
         num_patients: patients by split; None where the source does not tell patients.
         folds: of a cross-validation, that the dataset comes with; none where empty.
         task: which of its tasks it was built for; "" where it has but one.
+        num_classes: of its labels.
     """
 
     name: str
@@ -108,6 +109,12 @@ class DatasetInfo:
     num_patients: Mapping[str, int] | None
     folds: tuple[int, ...] = ()
     task: str = ""
+    num_classes: int = 2
+
+    @property
+    def metric(self) -> str:
+        """What a claim on it is about: "auc", or "macro_auc" of more than two classes."""
+        return "auc" if self.num_classes == 2 else "macro_auc"
 
     def num_scored(self, *, cross_validated: bool) -> tuple[int, int, int | None]:
         """Cases, positive cases and patients that a study's verdict rests on; None if unknown."""

@@ -20,6 +20,7 @@ from mlp_med.pipelines.batches import distributed_training_batches, evaluation_b
 from mlp_med.pipelines.datasets import DatasetDescription, describe, octaves_to_coarsest
 from mlp_med.pipelines.folds import load_splits
 from mlp_med.pipelines.fractions import take_fraction
+from mlp_med.score_columns import score_columns
 from mlp_med.studies.cell import Cell
 from mlp_med.studies.launcher import Order, Progress
 from mlp_med.training.evaluation import evaluate_logits
@@ -98,6 +99,7 @@ def train(order: Order, send: SendProgress) -> CellResult:
         model = build_model(
             spatial_dims=description.spatial_dims,
             num_channels=description.num_channels,
+            num_classes=description.num_classes,
             num_extra_stages=_num_extra_stages(cell, description),
             norm=cell.norm,
             recompute=cell.recompute,
@@ -179,13 +181,15 @@ def _num_extra_stages(cell: Cell, description: DatasetDescription) -> int:
 
 
 def _predictions(cell: Cell, test: Examples, scores: np.ndarray) -> pd.DataFrame:
+    by_class = scores[:, np.newaxis] if scores.ndim == 1 else scores
+    num_classes = max(2, by_class.shape[1])
     return pd.DataFrame(
         {
             "id": test.ids,
             "patient": test.patients,
             "seed": np.int64(cell.seed),
             "label": test.labels,
-            "score": scores,
+            **dict(zip(score_columns(num_classes), by_class.T, strict=True)),
             "fold": np.int64(cell.fold),
             **test.strata,
         }

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import logsumexp
 from scipy.stats import rankdata
 
 
@@ -11,8 +12,9 @@ class Evaluation:
     """Figures of one pass over the validation split.
 
     Attributes:
-        auc: area under the ROC curve.
-        loss: mean sigmoid cross-entropy.
+        auc: area under the ROC curve; of more than two classes the mean over classes of that of
+            each against the rest.
+        loss: mean cross-entropy.
     """
 
     auc: float
@@ -20,17 +22,32 @@ class Evaluation:
 
 
 def evaluate_logits(logits: np.ndarray, labels: np.ndarray) -> Evaluation:
-    """AUC and loss of logits [num_examples] against labels 0 or 1 [num_examples].
+    """AUC and loss of logits against labels from 0, [num_examples].
 
     The AUC is the Mann–Whitney statistic, ties counted half; NaN if a class is absent or a logit
     is not finite.
+
+    Args:
+        logits: [num_examples], the log odds of label 1, or [num_examples, num_classes].
+        labels: [num_examples].
     """
-    if logits.shape != labels.shape:
-        raise ValueError(f"expected one label a logit, got {labels.shape} for {logits.shape}")
+    if logits.shape[:1] != labels.shape:
+        raise ValueError(f"expected one label an example, got {labels.shape} for {logits.shape}")
     logits = logits.astype(np.float64)
+    if logits.ndim == 2:
+        return _evaluate_classes(logits, labels)
     with np.errstate(invalid="ignore"):  # a NaN among the logits makes the loss NaN: let it
         loss = np.logaddexp(0.0, logits) - labels * logits
     return Evaluation(auc=_auc(logits, labels.astype(bool)), loss=float(loss.mean()))
+
+
+def _evaluate_classes(logits: np.ndarray, labels: np.ndarray) -> Evaluation:
+    """Each class is ranked by its probability: logits of one class are on no common scale."""
+    with np.errstate(invalid="ignore"):
+        log_probabilities = logits - logsumexp(logits, axis=1, keepdims=True)
+    loss = -log_probabilities[np.arange(len(labels)), labels.astype(np.int64)]
+    aucs = [_auc(column, labels == k) for k, column in enumerate(log_probabilities.T)]
+    return Evaluation(auc=float(np.mean(aucs)), loss=float(loss.mean()))
 
 
 def _auc(scores: np.ndarray, positive: np.ndarray) -> float:

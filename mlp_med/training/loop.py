@@ -98,7 +98,7 @@ def fit(
     """Trains `model` on the budget and leaves it with the weights that validated best.
 
     Args:
-        model: built under `strategy.scope()`; from images to logits [batch, 1].
+        model: built under `strategy.scope()`; from images to logits [batch, 1] or [batch, classes].
         strategy: decides devices and replicas.
         training_batches: at least the budget's worth of batches; see the module's docstring. With
             accumulation each element is a micro-batch: global_batch_size / accumulation_steps

@@ -14,14 +14,16 @@ def make_scorer(model: keras.Model) -> Scorer:
     """A function from batches to logits that is traced once and sees the model's later weights.
 
     The function takes an iterable of (image float32 [batch, *grid, channels], label, weight
-    [batch]) and returns logits float32 [num_examples], in order, without the examples of weight 0.
-    A last batch that is smaller than the first is padded for the model, so that one static shape
-    is all it ever sees.
+    [batch]) and returns logits float32, in order, without the examples of weight 0: [num_examples]
+    of a model with one logit, else [num_examples, num_classes]. A last batch that is smaller than
+    the first is padded for the model, so that one static shape is all it ever sees.
     """
 
     @tf.function(autograph=False, reduce_retracing=True)
     def score(images: tf.Tensor) -> tf.Tensor:
-        return tf.cast(tf.reshape(model(images, training=False), (-1,)), tf.float32)
+        logits = model(images, training=False)
+        logits = tf.reshape(logits, (-1,)) if logits.shape[-1] == 1 else logits
+        return tf.cast(logits, tf.float32)
 
     def score_all(batches: Batches) -> np.ndarray:
         parts: list[np.ndarray] = []
@@ -37,8 +39,13 @@ def make_scorer(model: keras.Model) -> Scorer:
 
 
 def probabilities(logits: np.ndarray) -> np.ndarray:
-    """Probability of label 1, float32 like `logits`, without overflow."""
-    return tf.math.sigmoid(tf.constant(logits, tf.float32)).numpy()
+    """Probability of label 1, or of each class, float32 like `logits`, without overflow.
+
+    Args:
+        logits: [num_examples], or [num_examples, num_classes].
+    """
+    of = tf.constant(logits, tf.float32)
+    return (tf.math.sigmoid(of) if logits.ndim == 1 else tf.nn.softmax(of)).numpy()
 
 
 def _padded(images: tf.Tensor, batch_size: int) -> tf.Tensor:

@@ -37,8 +37,7 @@ def compile_training_steps(
         """This replica's part of the global mean loss, and its gradients."""
         images, labels, weights = batch
         with tf.GradientTape() as tape:
-            logits = tf.cast(tf.reshape(model(images, training=True), (-1,)), tf.float32)
-            losses = tf.nn.sigmoid_cross_entropy_with_logits(labels, logits)
+            losses = cross_entropy(labels, model(images, training=True))
             loss = tf.reduce_sum(losses * weights) / global_batch_size
         return loss, tape.gradient(loss, variables)
 
@@ -72,6 +71,21 @@ def compile_training_steps(
 
     traced = run_steps.get_concrete_function(tf.TensorSpec((), tf.int32))
     return lambda count: float(traced(tf.constant(count)))
+
+
+def cross_entropy(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+    """Of each example, float32 [batch].
+
+    Args:
+        labels: float32 [batch], from 0.
+        logits: [batch, 1], the log odds of label 1, or [batch, num_classes] of a softmax.
+    """
+    if logits.shape[-1] == 1:
+        of_label_1 = tf.cast(tf.reshape(logits, (-1,)), tf.float32)
+        return tf.nn.sigmoid_cross_entropy_with_logits(labels, of_label_1)
+    return tf.nn.sparse_softmax_cross_entropy_with_logits(
+        tf.cast(labels, tf.int32), tf.cast(logits, tf.float32)
+    )
 
 
 def _accumulating_step(

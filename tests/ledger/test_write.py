@@ -93,7 +93,7 @@ def test_a_finished_cell_gives_its_predictions_back(ledger, study):
 @pytest.mark.parametrize(
     ("column", "value", "problem"),
     [
-        ("label", 2, "neither 0 nor 1"),
+        ("label", 2, "a label other than 0 or 1"),
         ("score", np.nan, "not finite"),
         ("id", "same", "id twice"),
         ("seed", list(range(20)), "several seeds"),

@@ -58,7 +58,7 @@ def test_without_a_fold_the_datasets_own_splits_are_read(monkeypatch):
         (replace(WHOLE, folds=PATIENT % 2), r"at least 3 folds, 1 among them.*\[0, 1\]"),
         (replace(WHOLE, folds=PATIENT % 3 + 2), r"folds, 1 among them, got the folds \[2, 3, 4\]"),
         (replace(WHOLE, folds=np.arange(NUM_CASES) % 10), "patient00000' is in two folds"),
-        (replace(WHOLE, labels=(WHOLE.folds == 1).astype(np.int8)), "not both classes"),
+        (replace(WHOLE, labels=(WHOLE.folds == 1).astype(np.int8)), "not every class"),
     ],
 )
 def test_what_cannot_be_cross_validated_is_refused(examples, message):

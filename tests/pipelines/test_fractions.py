@@ -65,7 +65,7 @@ def test_at_least_one_patient_is_taken():
 def test_a_part_of_one_class_is_refused_with_its_size():
     by_patient = np.searchsorted(PATIENTS, EXAMPLES.patients) % 2
     examples = replace(EXAMPLES, labels=by_patient.astype(np.int8))
-    with pytest.raises(DatasetError, match=r"1 of 40 patients with 6 cases, all of one class"):
+    with pytest.raises(DatasetError, match=r"1 of 40 patients with 6 cases, which lack a class"):
         take_fraction(examples, 0.02, seed=0)
 
 

@@ -12,16 +12,22 @@ from tfds_builders.breast_screening import crops
 from tfds_builders.breast_screening.crops import FIELD_MM, RenderJob
 from tfds_builders.breast_screening.exams import VIEWS
 from tfds_builders.breast_screening.survey import (
-    CLASSES,
+    ASSESSMENT,
     RESOLUTIONS_MM,
     SPLITS,
+    TASKS,
     Survey,
     digest_only,
     survey_source,
 )
 from tfds_builders.crop_files import open_crops, remove_others, rendering_code_digest
 from tfds_builders.hashing import digest_of
-from tfds_builders.local_source_builder import LocalSourceBuilder, logger, resolution_configs
+from tfds_builders.local_source_builder import (
+    LocalSourceBuilder,
+    built_configs,
+    logger,
+    resolution_configs,
+)
 from tfds_builders.preview import PreviewCase
 from tfds_builders.processes import map_unordered
 from tfds_builders.scratch import require_free_space
@@ -30,30 +36,36 @@ EXAMS_WORTH_A_WORKER = 4
 
 
 class Builder(LocalSourceBuilder):
-    """Four views of 256 mm squares as channels; see README.md beside this file.
+    """Four views of 260 × 200 mm as channels; see README.md beside this file.
 
     Args:
+        task: "assessment" (BI-RADS 1, 2, 3 and above) or "suspicion" (below 3 or not); what the
+            dataset in the data directory was built for if left out, or "assessment".
         **kwargs: of `LocalSourceBuilder`, among them `source`.
     """
 
-    VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES: ClassVar = {"1.0.0": "First release."}
+    VERSION = tfds.core.Version("2.0.0")
+    RELEASE_NOTES: ClassVar = {
+        "1.0.0": "Squares of 256 mm, two classes.",
+        "2.0.0": "Fields of 260 × 200 mm; three classes, or two by the task.",
+    }
     BUILDER_CONFIGS = resolution_configs(RESOLUTIONS_MM, "mm")
     DEFAULT_BUILDER_CONFIG_NAME = "0.8mm"
+    DEFAULT_OPTIONS: ClassVar = {"task": ASSESSMENT}
 
-    def __init__(self, **kwargs: Any):
+    def __init__(self, *, task: str | None = None, **kwargs: Any):
         self._survey: Survey | None = None
-        super().__init__(**kwargs)
+        super().__init__(options={"task": task}, **kwargs)
 
     def _info(self) -> tfds.core.DatasetInfo:
-        size = crop_size(FIELD_MM, self.builder_config.resolution)
+        grid = [crop_size(extent, self.builder_config.resolution) for extent in FIELD_MM]
         return self.dataset_info_from_configs(
             features=tfds.features.FeaturesDict(
                 {
                     "image": tfds.features.Tensor(
-                        shape=(size, size, len(VIEWS)), dtype=np.uint16, encoding="bytes"
+                        shape=(*grid, len(VIEWS)), dtype=np.uint16, encoding="bytes"
                     ),
-                    "label": tfds.features.ClassLabel(names=list(CLASSES)),
+                    "label": tfds.features.ClassLabel(names=list(TASKS[self._task()].values())),
                     "id": tfds.features.Text(),
                     "patient": tfds.features.Text(),
                     "birads_left": tfds.features.Scalar(dtype=np.int64),
@@ -67,10 +79,18 @@ class Builder(LocalSourceBuilder):
             metadata=tfds.core.MetadataDict(),
         )
 
+    def _task(self) -> str:
+        """As stated, else as a sibling was built, else the default."""
+        if "task" not in self._given_options:
+            built = built_configs(Path(self.data_dir_root), self.name, self.version)
+            for metadata in built.values():
+                self.options["task"] = metadata["options"]["task"]
+        return self.options["task"]
+
     def survey(self) -> Survey:
         """The source, looked at once."""
         if self._survey is None:
-            self._survey = survey_source(self.source)
+            self._survey = survey_source(self.source, self._task())
         return self._survey
 
     def source_digest(self) -> str:
@@ -129,27 +149,30 @@ class Builder(LocalSourceBuilder):
             )
 
 
-def describe_source(source: Path | str) -> dict[str, Any]:
-    """What a dataset built from this source would say of itself.
+def describe_source(source: Path | str, task: str | None = None) -> dict[str, Any]:
+    """What a dataset built from this source for this task would say of itself.
 
     Raises:
         SourceError: the source has problems.
     """
-    survey = survey_source(Path(source).expanduser().absolute())
+    survey = survey_source(Path(source).expanduser().absolute(), task or ASSESSMENT)
     survey.require_sound()
     return survey.description()
 
 
 def preview(
-    source: Path | str, num_cases: int = 8, resolutions: Sequence[float] | None = None
+    source: Path | str,
+    num_cases: int = 8,
+    resolutions: Sequence[float] | None = None,
+    task: str | None = None,
 ) -> list[PreviewCase]:
-    """Renders a few exams, both classes in turn, without building anything.
+    """Renders a few exams, the classes in turn, without building anything.
 
     Raises:
         SourceError: the source has problems.
         ImageError: an image cannot be used.
     """
-    survey = survey_source(Path(source).expanduser().absolute())
+    survey = survey_source(Path(source).expanduser().absolute(), task or ASSESSMENT)
     survey.require_sound()
     spacings = sorted(resolutions or RESOLUTIONS_MM)
     rows = survey.exams.assign(turn=survey.exams.groupby("label").cumcount())
@@ -157,7 +180,7 @@ def preview(
     return [
         PreviewCase(
             id=row.id,
-            label=CLASSES[row.label],
+            label=survey.classes[row.label],
             crops={
                 f"{spacing:g}mm": image
                 for spacing, image in zip(

@@ -13,7 +13,7 @@ from mlp_med.imaging.plane import Plane, render_plane
 from mlp_med.imaging.radiograph import RadiographHeader, read_radiograph
 from tfds_builders.crop_files import write_whole
 
-FIELD_MM = 256.0
+FIELD_MM = (260.0, 200.0)  # rows and columns: 2600×2000 pixels of 0.1 mm
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class RenderJob:
 
 
 def render_exam(job: RenderJob) -> RenderJob:
-    """Writes uint16 [n, n, 4] a resolution; each file appears whole or not at all.
+    """Writes uint16 [rows, columns, 4] a resolution; each file appears whole or not at all.
 
     Raises:
         ImageError: a view cannot be used.
@@ -45,13 +45,13 @@ def render_exam(job: RenderJob) -> RenderJob:
 def render_views(
     views: Sequence[RadiographHeader], spacings_mm: Sequence[float]
 ) -> list[np.ndarray]:
-    """For each spacing uint16 [n, n, views], the breasts alike: chest wall left, nipple right."""
+    """For each spacing uint16 [rows, columns, views]; chest walls left, nipples right."""
     columns = [_render_view(header, spacings_mm) for header in views]
     return [np.stack(channels, axis=-1) for channels in zip(*columns, strict=True)]
 
 
 def _render_view(header: RadiographHeader, spacings_mm: Sequence[float]) -> list[np.ndarray]:
-    """uint16 [n, n] a spacing: the field begins at the chest wall, at the height of the breast."""
+    """uint16 [rows, columns] a spacing: from the chest wall on, at the height of the breast."""
     if header.spacing_mm is None:
         raise ImageError(f"{header.path}: does not say how large a pixel is")
     radiograph = read_radiograph(header)
@@ -59,7 +59,7 @@ def _render_view(header: RadiographHeader, spacings_mm: Sequence[float]) -> list
     plane, centre = _laid_out(header, plane)
     with threadpool_limits(1, user_api="blas"):  # the products are too small to be shared
         crops = [
-            render_plane(plane, centre, FIELD_MM, spacing, radiograph.background)[..., 0]
+            render_plane(plane, centre, FIELD_MM[::-1], spacing, radiograph.background)[..., 0]
             for spacing in spacings_mm
         ]
     return [np.clip(np.rint(crop), 0, 65_535).astype(np.uint16) for crop in crops]
@@ -81,5 +81,5 @@ def _laid_out(header: RadiographHeader, plane: Plane) -> tuple[Plane, np.ndarray
         pixels = pixels[:, ::-1]
     rows = np.flatnonzero(breast.any(axis=1))
     middle = (rows[0] + rows[-1] + 1) / 2 * film.step_mm - y_mm / 2
-    centre = np.array([FIELD_MM / 2 - x_mm / 2, middle])
+    centre = np.array([FIELD_MM[1] / 2 - x_mm / 2, middle])
     return Plane(pixels, plane.spacing_mm, plane.origin_mm, plane.direction), centre

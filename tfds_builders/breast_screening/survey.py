@@ -1,9 +1,11 @@
 """Everything a build needs to know of a release of exams, found without decoding a pixel."""
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from mlp_med.errors import ImageError, SourceError
@@ -18,8 +20,12 @@ from tfds_builders.source_report import SourceReport
 
 RESOLUTIONS_MM = (0.1, 0.2, 0.4, 0.8)
 SPLITS = ("train", "validation", "test")
-CLASSES = ("BI-RADS 1-2", "BI-RADS 3-5")
-LEAST_SUSPICIOUS = 3  # BI-RADS from which an exam is of class 1
+ASSESSMENT, SUSPICION = "assessment", "suspicion"
+# The worse breast's BI-RADS from which an exam is of each label, and what the label is called.
+TASKS = {
+    ASSESSMENT: {1: "BI-RADS 1", 2: "BI-RADS 2", 3: "BI-RADS 3-5"},
+    SUSPICION: {1: "BI-RADS 1-2", 3: "BI-RADS 3-5"},
+}
 SPLIT_SALT = "breast_screening split"
 VALIDATION_SHARE = 0.15
 LARGEST_VALUE = 65_535
@@ -33,6 +39,7 @@ class Survey:
 
     Attributes:
         root: the source directory.
+        task: "assessment" (three classes) or "suspicion" (two).
         exams: those that can be used: columns of `exams.read_exams`, `split` and `label`.
         headers: of the four views, by exam.
         num_exams: with four views in the table, by official split.
@@ -44,6 +51,7 @@ class Survey:
     """
 
     root: Path
+    task: str
     exams: pd.DataFrame
     headers: dict[str, tuple[RadiographHeader, ...]]
     num_exams: dict[str, int]
@@ -57,9 +65,15 @@ class Survey:
         """Raises SourceError if there are problems, and tells them."""
         require_none(self.root, self.problems)
 
+    @property
+    def classes(self) -> list[str]:
+        """Names by label."""
+        return list(TASKS[self.task].values())
+
     def crop_bytes(self, resolution_mm: float) -> int:
         """Bytes of all exams at one resolution, uint16."""
-        return 2 * len(VIEWS) * crop_size(FIELD_MM, resolution_mm) ** 2 * len(self.exams)
+        pixels = math.prod(crop_size(extent, resolution_mm) for extent in FIELD_MM)
+        return 2 * len(VIEWS) * pixels * len(self.exams)
 
     def description(self) -> dict[str, Any]:
         """Arguments of `mlp_med.pipelines.datasets.DatasetDescription`, fit for JSON."""
@@ -68,22 +82,25 @@ class Survey:
             "name": "breast_screening",
             "unit": "mm",
             "resolutions": list(RESOLUTIONS_MM),
-            "field_extent": FIELD_MM,
+            "field_extent": list(FIELD_MM),
             "spatial_dims": 2,
             "num_channels": len(VIEWS),
             "intensity_window": [0.0, max(ranges, default=1.0)],
             "patients_known": True,
-            "class_names": list(CLASSES),
+            "class_names": self.classes,
             "label_at_centre": False,
         }
 
 
-def survey_source(root: Path) -> Survey:
+def survey_source(root: Path, task: str = ASSESSMENT) -> Survey:
     """Reads the table and the header of every image of an exam.
 
     Raises:
-        SourceError: `root` is not of this layout. All else is in the survey's problems.
+        SourceError: no such task, or `root` is not of this layout. All else is in the survey's
+            problems.
     """
+    if task not in TASKS:
+        raise SourceError(f"expected a task out of {', '.join(TASKS)}, found {task!r}")
     _require_layout(root)
     problems, skipped = unfinished_phantom(root), {}
     exams = read_exams(root, problems, skipped)
@@ -95,9 +112,10 @@ def survey_source(root: Path) -> Survey:
     used = exams[exams["id"].isin(headers)].reset_index(drop=True)
     survey = Survey(
         root=root,
+        task=task,
         exams=used.assign(
             split=[split_of(i, o) for i, o in zip(used["id"], used["official"], strict=True)],
-            label=(used["birads"] >= LEAST_SUSPICIOUS).astype(int),
+            label=np.searchsorted(list(TASKS[task]), used["birads"].astype(int), "right") - 1,
         ),
         headers=headers,
         num_exams=exams["official"].value_counts().to_dict(),
@@ -107,7 +125,7 @@ def survey_source(root: Path) -> Survey:
         problems=problems,
     )
     if not problems:
-        survey.problems += _splits_of_one_class(survey)
+        survey.problems += _splits_without_a_class(survey)
     survey.warnings += _warnings(survey)
     return survey
 
@@ -129,11 +147,11 @@ def digest_only(root: Path) -> str:
     return _digest(root)
 
 
-def check(source: Path | str) -> SourceReport:
+def check(source: Path | str, task: str = ASSESSMENT) -> SourceReport:
     """What the source holds and what a build would skip; decodes no pixel and writes nothing."""
     source = Path(source).expanduser().absolute()
     try:
-        survey = survey_source(source)
+        survey = survey_source(source, task)
     except SourceError as error:
         return SourceReport(dataset="breast_screening", source=source, problems=[str(error)])
     spacings = [header.spacing_mm[0] for views in survey.headers.values() for header in views]
@@ -211,14 +229,14 @@ def _unfit(header: RadiographHeader, view: str) -> str:
 
 def _counts(survey: Survey, split: str) -> dict[str, int]:
     labels = survey.exams.loc[survey.exams["split"] == split, "label"]
-    return {name: int((labels == label).sum()) for label, name in enumerate(CLASSES)}
+    return {name: int((labels == label).sum()) for label, name in enumerate(survey.classes)}
 
 
-def _splits_of_one_class(survey: Survey) -> list[str]:
+def _splits_without_a_class(survey: Survey) -> list[str]:
     return [
         f"the {split} split has "
         + " and ".join(f"{n} exams of {name}" for name, n in counts.items())
-        + "; it needs both classes: give more of the release"
+        + "; it needs every class: give more of the release"
         for split, counts in ((split, _counts(survey, split)) for split in SPLITS)
         if min(counts.values()) == 0
     ]
