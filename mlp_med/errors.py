@@ -28,6 +28,10 @@ class TrainingError(MlpMedError):
         self.kind = kind
 
 
+class StreamingError(MlpMedError):
+    """Stages of a network cannot be run tile by tile, or not on such an image."""
+
+
 class LedgerError(MlpMedError):
     """The tracking store cannot be opened, read or written."""
 

@@ -35,6 +35,7 @@ LATER_PARAMS: Mapping[str, Any] = {
     "fold": -1,
     "accumulation_steps": 1,
     "recompute": False,
+    "stream_tile": 0,
 }
 
 

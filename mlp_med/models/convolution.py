@@ -1,7 +1,7 @@
 """Convolutions that are fast on a CPU too, with the weights of Keras' own."""
 
 import functools
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import tensorflow as tf
@@ -21,9 +21,21 @@ class Convolution3D(keras.layers.Conv3D):
 
     def convolution_op(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
         """Convolves [batch, depth, height, width, channels], padding to the same grid."""
-        if _on_cpu() and (_is_slow(inputs) or _is_wrong(inputs)):
-            return _convolve(inputs, tf.convert_to_tensor(kernel))
+        if _is_to_be_avoided(inputs):
+            return _convolve(inputs, tf.convert_to_tensor(kernel), "SAME")
         return super().convolution_op(inputs, kernel)
+
+    @staticmethod
+    def convolve_inside(inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+        """Convolves without any padding: the grid shrinks by the kernel's extent less one."""
+        if _is_to_be_avoided(inputs):
+            return _convolve(inputs, kernel, "VALID")
+        return tf.nn.conv3d(inputs, kernel, [1] * 5, "VALID")
+
+
+def _is_to_be_avoided(inputs: tf.Tensor) -> bool:
+    """Whether the library's filter gradient is slow or wrong here."""
+    return _on_cpu() and (_is_slow(inputs) or _is_wrong(inputs))
 
 
 @functools.cache
@@ -39,50 +51,54 @@ def _is_wrong(inputs: tf.Tensor) -> bool:
     return inputs.dtype == tf.bfloat16 and inputs.shape[1] in (2, None)
 
 
-@tf.custom_gradient
-def _convolve(inputs: tf.Tensor, kernel: tf.Tensor) -> tuple[tf.Tensor, Any]:
-    def gradients(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        by_inputs = tf.raw_ops.Conv3DBackpropInputV2(
-            input_sizes=tf.shape(inputs),
-            filter=kernel,
-            out_backprop=upstream,
-            strides=[1] * 5,
-            padding="SAME",
-        )
-        return by_inputs, _filter_gradient(inputs, kernel.shape, upstream)
+def _convolve(inputs: tf.Tensor, kernel: tf.Tensor, padding: Literal["SAME", "VALID"]) -> tf.Tensor:
+    @tf.custom_gradient
+    def run(inputs: tf.Tensor, kernel: tf.Tensor) -> tuple[tf.Tensor, Any]:
+        def gradients(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            by_inputs = tf.raw_ops.Conv3DBackpropInputV2(
+                input_sizes=tf.shape(inputs),
+                filter=kernel,
+                out_backprop=upstream,
+                strides=[1] * 5,
+                padding=padding,
+            )
+            return by_inputs, _filter_gradient(inputs, kernel.shape, upstream, padding)
 
-    return tf.nn.conv3d(inputs, kernel, [1] * 5, "SAME"), gradients
+        return tf.nn.conv3d(inputs, kernel, [1] * 5, padding), gradients
+
+    return run(inputs, kernel)
 
 
 def _filter_gradient(
-    inputs: tf.Tensor, kernel_shape: tf.TensorShape, upstream: tf.Tensor
+    inputs: tf.Tensor, kernel_shape: tf.TensorShape, upstream: tf.Tensor, padding: str
 ) -> tf.Tensor:
     """Gradient [depth taps, height taps, width taps, in, out] of a stride-1 convolution."""
     depth_taps = kernel_shape[0]
-    depth = tf.shape(inputs)[1]
+    padded = (depth_taps - 1) // 2 if padding == "SAME" else 0
     by_tap: list[tf.Tensor] = []
     for tap in range(depth_taps):
         # This tap takes output plane d from input plane d + offset; beyond the grid it saw zeros.
-        offset = tap - (depth_taps - 1) // 2
+        offset = tap - padded
         ahead, behind = max(offset, 0), max(-offset, 0)
         # Planes of the inputs could be copied as soon as there are inputs, and would then lie in
         # memory for the whole step: so not before the gradient is here and the last tap is done.
         with tf.control_dependencies(by_tap[-1:] or [upstream]):
+            count = tf.minimum(tf.shape(inputs)[1] - ahead, tf.shape(upstream)[1] - behind)
             by_tap.append(
                 tf.raw_ops.Conv2DBackpropFilter(
-                    input=_planes(inputs, ahead, depth - behind),
+                    input=_planes(inputs, ahead, count),
                     filter_sizes=kernel_shape[1:],
-                    out_backprop=_planes(upstream, behind, depth - ahead),
+                    out_backprop=_planes(upstream, behind, count),
                     strides=[1] * 4,
-                    padding="SAME",
+                    padding=padding,
                 )
             )
     return tf.stack(by_tap)
 
 
-def _planes(volume: tf.Tensor, start: int, stop: tf.Tensor) -> tf.Tensor:
-    """Planes start … stop - 1 of every example, as a batch of 2D images; none if start ≥ stop."""
-    planes = volume[:, start : tf.maximum(stop, 0)]
+def _planes(volume: tf.Tensor, start: int, count: tf.Tensor) -> tf.Tensor:
+    """So many planes of every example from `start` on, as a batch of 2D images."""
+    planes = volume[:, start : start + tf.maximum(count, 0)]
     return tf.reshape(planes, tf.concat([[-1], tf.shape(volume)[2:]], 0))
 
 

@@ -17,7 +17,8 @@ class FusedBatchNormalization(keras.layers.Layer):
     """Batch normalisation (Ioffe & Szegedy 2015), then ReLU; statistics span all replicas.
 
     Input and output: [batch, …, channels] in the compute dtype, two or three axes between.
-    Statistics, scale and offset are float32 under any dtype policy. While training on one replica
+    Statistics, scale and offset are float32 under any dtype policy, and all are frozen where the
+    layer is not trainable, as in Keras' own. While training on one replica
     the moments come from the fused kernel. On several they are those of the global batch, so that
     the number of replicas changes nothing but rounding.
 
@@ -62,7 +63,7 @@ class FusedBatchNormalization(keras.layers.Layer):
     def normalize(self, inputs: tf.Tensor, *, training: bool) -> tuple[tf.Tensor, list[tf.Tensor]]:
         """The normalised input, and the moments that are to be recorded; changes no weight."""
         scale, offset = (tf.convert_to_tensor(v.value) for v in (self.scale, self.offset))
-        if not training:
+        if not (training and self.trainable):
             mean, variance = self.running_mean.value, self.running_variance.value
             normalized = normalize_by(inputs, scale, offset, mean, variance, self.epsilon)
             return (tf.nn.relu(normalized) if self.relu else normalized), []

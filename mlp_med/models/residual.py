@@ -14,6 +14,7 @@ from mlp_med.models.normalization import (
 )
 from mlp_med.models.pooling import AverageOverCentre
 from mlp_med.models.recomputation import RecomputedConvolutions
+from mlp_med.models.streaming import stream
 
 Norm = Literal["batch", "group", "none"]
 Pooling = Literal["all", "centre"]
@@ -33,6 +34,7 @@ def build_model(
     pooling: Pooling = "all",
     num_views: int = 1,
     recompute: bool = False,
+    stream_tile: int = 0,
     seed: int = 0,
 ) -> keras.Model:
     """A pre-activation residual network (He et al. 2016) that ends in one logit, or one a class.
@@ -62,6 +64,9 @@ def build_model(
             more slowly.
         recompute: keep no activation for the backward pass that a normalisation can give again:
             about half the memory, a few per cent more time, the same gradients.
+        stream_tile: edge in voxels of the tiles that all stages but the last are run in, one after
+            the other (`mlp_med.models.streaming`); 0 for the whole at once. Trains with norm "none"
+            or frozen statistics alone, on grids that are known when the step is traced.
         seed: of the initial weights. The same seed gives the same weights.
 
     Returns:
@@ -71,10 +76,13 @@ def build_model(
 
     Raises:
         ValueError: an argument is out of its range.
+        StreamingError: tiles are asked for with norm "group".
     """
     _check(spatial_dims, widths, blocks_per_stage, num_extra_stages, norm, pooling)
     if num_classes < 2:
         raise ValueError(f"expected at least 2 classes, got {num_classes}")
+    if stream_tile < 0:
+        raise ValueError(f"expected tiles of at least one voxel, or 0 for none, got {stream_tile}")
     if num_views not in (1, len(VIEWS)) or num_channels % num_views:
         raise ValueError(
             f"expected 1 view, or {len(VIEWS)} that share the channels, got {num_views} views of "
@@ -94,25 +102,34 @@ def build_model(
                 x = network.residual_block(x, width, halve=halve, name=f"stage{stage}_block{block}")
         return network.average(network.normalization("final_norm")(x), pooling)
 
-    x = features(inputs) if num_views == 1 else _four_columns(inputs, features)
+    def tiled(model: keras.Model) -> keras.Model:
+        if not stream_tile:
+            return model
+        last = f"stage{max(0, len(stages) - 2)}_block{blocks_per_stage - 1}_sum"
+        return stream(model, after=last, tile_size=stream_tile)
+
+    x = features(inputs) if num_views == 1 else _four_columns(inputs, features, tiled)
     logits = keras.layers.Dense(
         1 if num_classes == 2 else num_classes,
         kernel_initializer=keras.initializers.GlorotNormal(seed=network.next_seed()),
         dtype="float32",
         name="logit",
     )(x)
-    return keras.Model(inputs, logits, name="residual")
+    model = keras.Model(inputs, logits, name="residual")
+    return tiled(model) if num_views == 1 else model
 
 
 def _four_columns(
-    inputs: keras.KerasTensor, features: Callable[[keras.KerasTensor], keras.KerasTensor]
+    inputs: keras.KerasTensor,
+    features: Callable[[keras.KerasTensor], keras.KerasTensor],
+    tiled: Callable[[keras.Model], keras.Model],
 ) -> keras.KerasTensor:
     """The features of the four views side by side; one column a kind of view."""
     width = inputs.shape[-1] // len(VIEWS)
     columns = {}
     for kind in dict.fromkeys(VIEWS):
         view = keras.Input((*inputs.shape[1:-1], width), name=f"{kind}_view")
-        columns[kind] = keras.Model(view, features(view), name=f"{kind}_column")
+        columns[kind] = tiled(keras.Model(view, features(view), name=f"{kind}_column"))
     parts = [
         columns[kind](inputs[..., number * width : (number + 1) * width])
         for number, kind in enumerate(VIEWS)

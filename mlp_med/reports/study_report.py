@@ -186,10 +186,9 @@ def _arm_frame(analysis: Analysis, rows: Iterable[ArmRow]) -> pd.DataFrame:
 def _cost_frame(analysis: Analysis) -> pd.DataFrame:
     """Of the arms that a user could take: none on a part of the training set."""
     frame = _arm_frame(analysis, analysis.whole)
-    seconds = [row.seconds for row in analysis.whole]
-    memory = [row.peak_memory_bytes for row in analysis.whole]
-    frame = frame.assign(seconds=seconds, peak_memory_bytes=memory)
-    return frame.astype({"seconds": float, "peak_memory_bytes": float})
+    seconds = pd.Series([row.seconds for row in analysis.whole], dtype=float)
+    memory = pd.Series([row.peak_memory_bytes for row in analysis.whole], dtype=float)
+    return frame.assign(seconds=seconds, peak_memory_bytes=memory)
 
 
 def _seed_frame(analysis: Analysis, rows: Iterable[ArmRow]) -> pd.DataFrame:

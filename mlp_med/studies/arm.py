@@ -37,6 +37,7 @@ class Arm:
     training_fraction: float = 1.0
     accumulation_steps: int = 1
     recompute: bool = False
+    stream_tile: int = 0
     augment: bool = True
     first_seed: int = 0
     settings_of: str | None = None
@@ -65,6 +66,7 @@ class Arm:
             global_batch_size=self.global_batch_size,
             accumulation_steps=self.accumulation_steps,
             recompute=self.recompute,
+            stream_tile=self.stream_tile,
             learning_rate=self.learning_rate,
             budget_examples=self.budget_examples,
             fold=fold,

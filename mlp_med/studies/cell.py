@@ -32,6 +32,8 @@ class Cell:
         global_batch_size: examples in one optimiser step, over all replicas.
         accumulation_steps: micro-batches that the global batch is computed in, one after the other.
         recompute: whether activations are computed again for the backward pass where that is cheap.
+        stream_tile: edge in voxels of the tiles that all stages but the last are run in, one after
+            the other with the whole image's gradient; 0 for the whole at once.
         learning_rate: peak of the warm-up and cosine schedule.
         budget_examples: training examples seen, repeats included; a multiple of the batch.
         fold: of the dataset's cross-validation, tested by this cell; -1 for the splits that the
@@ -58,6 +60,7 @@ class Cell:
     global_batch_size: int
     accumulation_steps: int
     recompute: bool
+    stream_tile: int
     learning_rate: float
     budget_examples: int
     fold: int
@@ -79,6 +82,16 @@ class Cell:
             raise StudyError(
                 f"accumulation_steps must divide global_batch_size {self.global_batch_size}, got "
                 f"{self.accumulation_steps}"
+            )
+        if self.stream_tile < 0:
+            raise StudyError(
+                f"stream_tile must be a number of voxels, or 0 for the whole at once, got "
+                f"{self.stream_tile}"
+            )
+        if self.stream_tile and self.norm != "none":
+            raise StudyError(
+                f"stream_tile needs norm 'none', since no tile has the statistics of norm "
+                f"{self.norm!r}; got tiles of {self.stream_tile} voxels"
             )
         if not 0 < self.training_fraction <= 1:
             raise StudyError(

@@ -103,6 +103,7 @@ def train(order: Order, send: SendProgress) -> CellResult:
             num_extra_stages=_num_extra_stages(cell, description),
             norm=cell.norm,
             recompute=cell.recompute,
+            stream_tile=cell.stream_tile,
             seed=cell.seed_for("initialisation"),
             **preset_arguments(cell.model),
         )

@@ -21,6 +21,7 @@ def cell_params(resolution=1.25, seed=0):
         "training_fraction": 0.5,
         "accumulation_steps": 2,
         "recompute": True,
+        "stream_tile": 48,
     }
 
 

@@ -55,8 +55,15 @@ def test_params_come_back_with_their_types(ledger, study):
 @pytest.mark.parametrize(
     "later",
     [
-        {"fold": -1, "training_fraction": 1.0, "accumulation_steps": 1, "recompute": False},
-        {"accumulation_steps": 1, "recompute": False},
+        {
+            "fold": -1,
+            "training_fraction": 1.0,
+            "accumulation_steps": 1,
+            "recompute": False,
+            "stream_tile": 0,
+        },
+        {"accumulation_steps": 1, "recompute": False, "stream_tile": 0},
+        {"stream_tile": 0},
     ],
 )
 def test_a_ledger_from_before_some_fields_is_read(ledger, study, later):

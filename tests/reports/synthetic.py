@@ -51,6 +51,7 @@ def cell_of(arm, seed, dataset="luna16", fold=-1):
         "training_fraction": fraction,
         "accumulation_steps": 1,
         "recompute": False,
+        "stream_tile": 0,
         "num_evaluations": EVALUATIONS,
         "augment": True,
         "intra_op_threads": 2,

@@ -19,6 +19,7 @@ def make_cell():
             "global_batch_size": 8,
             "accumulation_steps": 1,
             "recompute": False,
+            "stream_tile": 0,
             "learning_rate": 1e-3,
             "budget_examples": 80,
             "fold": -1,

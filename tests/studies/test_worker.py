@@ -50,11 +50,16 @@ def test_a_fraction_of_the_training_set_is_what_a_cell_trains_on(trained):
 
 
 @pytest.mark.parametrize(
-    ("changes", "batch_size"), [({"accumulation_steps": 4}, 2), ({"recompute": True}, 8)]
+    ("changes", "norm", "batch_size"),
+    [
+        ({"accumulation_steps": 4}, "group", 2),
+        ({"recompute": True}, "group", 8),
+        ({"stream_tile": 4}, "none", 8),
+    ],
 )
-def test_less_memory_is_the_same_training(trained, changes, batch_size):
-    *_, expected = trained(norm="group", learning_rate=1e-2)
-    _, computed_at_once, ours = trained(norm="group", learning_rate=1e-2, **changes)
+def test_less_memory_is_the_same_training(trained, changes, norm, batch_size):
+    *_, expected = trained(norm=norm, learning_rate=1e-2)
+    _, computed_at_once, ours = trained(norm=norm, learning_rate=1e-2, **changes)
     assert computed_at_once == batch_size
     np.testing.assert_allclose(ours["score"], expected["score"], atol=1e-5)
     assert expected["score"].std() > 1e-4
