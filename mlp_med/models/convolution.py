@@ -118,7 +118,7 @@ class SpaceToDepth(keras.layers.Layer):
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """Folds [batch, *grid, channels]."""
-        inputs = self._filled(inputs)
+        inputs = self.filled(inputs)
         rank = inputs.shape.rank - 2
         dynamic = tf.unstack(tf.shape(inputs))
         split: list[Any] = [dynamic[0]]
@@ -131,8 +131,8 @@ class SpaceToDepth(keras.layers.Layer):
         shape = [split[0], *split[1::2], channels * self.block**rank]
         return tf.reshape(folded, shape)
 
-    def _filled(self, inputs: tf.Tensor) -> tf.Tensor:
-        """The inputs themselves, where blocks fill the grid."""
+    def filled(self, inputs: tf.Tensor) -> tf.Tensor:
+        """The inputs with zeros that complete the last blocks; themselves where none is missing."""
         sizes = inputs.shape[1:-1]
         if all(size is not None and size % self.block == 0 for size in sizes):
             return inputs

@@ -19,6 +19,7 @@ import keras
 import tensorflow as tf
 
 from mlp_med.errors import StreamingError
+from mlp_med.models.convolution import SpaceToDepth
 from mlp_med.models.stage_parts import IMAGE, Part, parts_of
 from mlp_med.models.tiling import ReadRows, TilePlan, plan_tiles
 
@@ -92,9 +93,12 @@ class StreamedStages(keras.layers.Layer):
         """
         if training:
             self._require_no_batch_statistics()
+        if not inputs.shape[1:-1].is_fully_defined():
+            raise StreamingError(
+                f"expected a grid that is known when traced, got {inputs.shape[1:-1]}"
+            )
+        inputs = self._filled(inputs)
         size = inputs.shape[1:-1]
-        if not size.is_fully_defined():
-            raise StreamingError(f"expected a grid that is known when traced, got {size}")
         plan = plan_tiles(self._parts, list(size), self.tile_size)
         weights = [tf.convert_to_tensor(weight.value) for weight in self._weights()]
         return _streamed(self._parts, plan, self.stages.output.shape[-1], inputs, weights)
@@ -105,6 +109,11 @@ class StreamedStages(keras.layers.Layer):
 
     def _weights(self) -> list[keras.Variable]:
         return [weight for part in self._parts for weight in part.layer.weights]
+
+    def _filled(self, inputs: tf.Tensor) -> tf.Tensor:
+        """The images with what a stem that folds blocks would add to each; tiles are of these."""
+        first = self._parts[0].layer
+        return first.filled(inputs) if isinstance(first, SpaceToDepth) else inputs
 
     def _require_no_batch_statistics(self) -> None:
         named = [part.layer.name for part in self._parts if part.has_batch_statistics]

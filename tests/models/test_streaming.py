@@ -85,6 +85,12 @@ def test_gradients_in_2d_are_those_of_the_whole_image(tile_size, blocks, recompu
     assert_the_same(stream(model, after=LAST, tile_size=tile_size), model, images_of(grid))
 
 
+@pytest.mark.parametrize("grid", [(17, 12), (16, 11), (13, 9)])
+def test_a_grid_that_blocks_do_not_fill_is_filled_as_without_tiles(grid):
+    model = residual(2)
+    assert_the_same(stream(model, after=LAST, tile_size=5), model, images_of(grid))
+
+
 @settings(deadline=None, max_examples=6)
 @given(
     tile_size=st.integers(3, 16),
@@ -195,9 +201,10 @@ def test_what_cannot_be_streamed_is_named():
     twice = keras.Model(inputs, again(again(inputs)))
     with pytest.raises(StreamingError, match="used once"):
         StreamedStages(twice, tile_size=4)
-    streamed = stream(model, after=LAST, tile_size=4)
+    folds = keras.Model(inputs, SpaceToDepth(block=2)(keras.layers.ReLU()(inputs)))
     with pytest.raises(StreamingError, match="blocks of 2 voxels fill, got 9×8"):
-        streamed(images_of((9, 8)))
+        StreamedStages(folds, tile_size=4)(images_of((9, 8)))
+    streamed = stream(model, after=LAST, tile_size=4)
     unknown = tf.TensorSpec((1, None, 8, 2))
     with pytest.raises(StreamingError, match="known when traced"):
         tf.function(streamed, autograph=False).get_concrete_function(unknown)
