@@ -26,8 +26,8 @@ from mlp_med.cores import available_cores
 from mlp_med.phantoms.luna16 import write_luna16
 from mlp_med.processor import processor_name
 
-# Scans × crops a scan: few and many of either tell their costs apart. TFDS holds up to 1 GB of crops
-# to shuffle before it turns to the disk, which the last two builds are beyond.
+# Scans × crops a scan: few and many of either tell their costs apart. TFDS holds up to 1 GB
+# of crops to shuffle before it turns to the disk, which the last two builds are beyond.
 BUILDS = ((4, 40), (4, 400), (8, 200), (16, 40), (16, 400), (16, 800))
 LUNA16 = {"scans": 888, "crops": 754_975}
 ALL_CANDIDATES = 1e9  # non-nodules a nodule
