@@ -35,6 +35,7 @@ LATER_PARAMS: Mapping[str, Any] = {
     "fold": -1,
     "accumulation_steps": 1,
     "recompute": False,
+    "stop_at_training_loss": 0.0,
 }
 
 

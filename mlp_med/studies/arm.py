@@ -37,6 +37,7 @@ class Arm:
     training_fraction: float = 1.0
     accumulation_steps: int = 1
     recompute: bool = False
+    stop_at_training_loss: float = 0.0
     augment: bool = True
     first_seed: int = 0
     settings_of: str | None = None
@@ -70,6 +71,7 @@ class Arm:
             fold=fold,
             training_fraction=self.training_fraction,
             num_evaluations=self.num_evaluations,
+            stop_at_training_loss=self.stop_at_training_loss,
             augment=self.augment,
             intra_op_threads=self.intra_op_threads,
             scored_split=scored_split,

@@ -21,6 +21,7 @@ def cell_params(resolution=1.25, seed=0):
         "training_fraction": 0.5,
         "accumulation_steps": 2,
         "recompute": True,
+        "stop_at_training_loss": 0.05,
     }
 
 

@@ -55,8 +55,14 @@ def test_params_come_back_with_their_types(ledger, study):
 @pytest.mark.parametrize(
     "later",
     [
-        {"fold": -1, "training_fraction": 1.0, "accumulation_steps": 1, "recompute": False},
-        {"accumulation_steps": 1, "recompute": False},
+        {
+            "fold": -1,
+            "training_fraction": 1.0,
+            "accumulation_steps": 1,
+            "recompute": False,
+            "stop_at_training_loss": 0.0,
+        },
+        {"stop_at_training_loss": 0.0},
     ],
 )
 def test_a_ledger_from_before_some_fields_is_read(ledger, study, later):

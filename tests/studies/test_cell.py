@@ -26,6 +26,7 @@ def test_every_field_changes_the_hash(make_cell):
         "fold": 3,
         "training_fraction": 0.5,
         "num_evaluations": 3,
+        "stop_at_training_loss": 0.05,
         "intra_op_threads": 2,
         "scored_split": "validation",
         "seed": 1,
@@ -46,7 +47,7 @@ def test_every_field_changes_the_hash(make_cell):
 
 
 def test_a_hash_is_the_same_on_every_machine(make_cell):
-    assert make_cell().hash == "8b7cd4e4b7a31d67"
+    assert make_cell().hash == "ff57d4ee29a36de9"
 
 
 @given(seed=st.integers(0, 2**31), rate=st.floats(1e-9, 1e3), augment=st.booleans())
@@ -69,6 +70,7 @@ def test_a_cell_comes_back_from_the_text_of_the_ledger(seed, rate, augment):
         fold=-1,
         training_fraction=0.125,
         num_evaluations=1,
+        stop_at_training_loss=rate / 1e3,
         augment=augment,
         intra_op_threads=1,
         scored_split="test",
@@ -91,6 +93,7 @@ def test_purposes_and_seeds_draw_apart(make_cell):
         ({"control": "information"}, "grid finer than the resolution"),
         ({"grid": 1.25}, "grid finer than the resolution"),
         ({"accumulation_steps": 3}, "must divide global_batch_size 8, got 3"),
+        ({"stop_at_training_loss": -0.1}, "0, for none, or a positive loss, got -0.1"),
         ({"training_fraction": 0.0}, "above 0 and at most 1, got 0"),
         ({"training_fraction": 2.0}, "above 0 and at most 1, got 2"),
     ],
