@@ -21,7 +21,7 @@ MLP_MED := $(VENV)/bin/mlp-med
 export MLFLOW_TRACKING_URI ?= sqlite:///$(abspath $(RUNS))/mlflow.db
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: help install-study install-test smoke study resolution dsb2017 slides slides-pilot mammography pilot more-data memory-fits platforms controls controls-full calibration report rerun ui bench test lint lock clean
+.PHONY: help install-study install-test smoke study resolution dsb2017 slides slides-pilot mammography pilot more-data batch batch-pilot memory-fits platforms controls controls-full calibration report rerun ui bench test lint lock clean
 
 help:  ## explain every target
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -94,6 +94,15 @@ more-data: install-study  ## would more training patients do instead? the phanto
 	$(MLP_MED) phantom luna16 $(DATA)/phantom-luna16 --scans $(SCANS) --seed 0
 	$(MLP_MED) study run more_data --size small --source $(DATA)/phantom-luna16 --data-dir $(DATA)/tfds
 	$(MLP_MED) report more_data --size small --out $(REPORTS)/more_data
+
+batch: install-study  ## do tiny or very large batches cost? the study of batch size at its small size, report (≤20 minutes on 2 cores)
+	$(MLP_MED) phantom luna16 $(DATA)/phantom-luna16 --scans $(SCANS) --seed 0
+	$(MLP_MED) study run batch_size_matters --size small --source $(DATA)/phantom-luna16 --data-dir $(DATA)/tfds
+	$(MLP_MED) report batch_size_matters --size small --out $(REPORTS)/batch_size_matters
+
+batch-pilot: install-study  ## the learning rates of make batch chosen again, and their committed record, without which it ends in no verdict
+	$(MLP_MED) phantom luna16 $(DATA)/phantom-luna16 --scans $(SCANS) --seed 0
+	$(MLP_MED) study pilot batch_size_matters --size small --source $(DATA)/phantom-luna16 --data-dir $(DATA)/tfds --record experiments/pilots/batch_size_matters-luna16-small.json
 
 memory-fits: install-study  ## what fits on which machine, and what must be given up; a few cells measured here (≤5 minutes)
 	$(MLP_MED) study compute memory_fits --measure

@@ -23,6 +23,7 @@ from fractions import Fraction
 from experiments import resolution_matters
 from experiments.sizes import SIZES as SIZES  # the same data, networks and budgets
 from experiments.sizes import Size
+from experiments.table_sizes import sizes_for_table as sizes_for_table
 from mlp_med.evidence.claim import METRICS, Claim, Metric
 from mlp_med.studies.arm import Arm, arm_name, own_controls
 

@@ -22,6 +22,7 @@ Patients.  Whole patients are in one split. The test split is read once.
 
 from experiments.sizes import SIZES as SIZES
 from experiments.sizes import Size
+from experiments.table_sizes import sizes_for_table as sizes_for_table
 from mlp_med.evidence.claim import AS_USED, COMPUTE, METRICS, Claim, Metric
 from mlp_med.studies.arm import Arm, arm_name, own_controls
 from mlp_med.studies.cell import Control

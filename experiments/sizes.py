@@ -47,8 +47,8 @@ class Size:
     no_verdict_reason: str | None = None
     on_phantom: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
-    def on(self, *, phantom: bool) -> "Size":
-        """This size on drawn or on real scans."""
+    def on(self, *, phantom: bool, num_training: int | None = None) -> "Size":
+        """This size on drawn or on real scans, however many crops there are to train on."""
         return replace(self, **self.on_phantom, on_phantom={}) if phantom else self
 
 

@@ -23,6 +23,7 @@ def report(
     from mlp_med.ledger.read import read_study
     from mlp_med.ledger.store import open_ledger
     from mlp_med.reports.capacity_report import write_capacity_report
+    from mlp_med.reports.several_report import write_several_report
     from mlp_med.reports.study_report import write_report
 
     if name not in COMPUTED:
@@ -35,6 +36,11 @@ def report(
         console.print(str(page), markup=False)
         return
     controls = recorded_controls(record.plan)
+    if record.plan.get("claims"):
+        written = write_several_report(ledger, record, out, controls=controls)
+        console.print(written.sentence, markup=False)
+        console.print(str(written.page), markup=False)
+        return
     calibration = read_record(CALIBRATION)
     written = write_report(ledger, record, out, controls=controls, calibration=calibration)
     console.print(written.sentence, markup=False)

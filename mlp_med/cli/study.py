@@ -25,7 +25,7 @@ from mlp_med.cli.app import (
 )
 from mlp_med.cli.datasets import table_options, task_option
 
-NO_PHANTOM_PILOT = "no pilot of this phantom is recorded: there will be no verdict; run: make pilot"
+NO_PHANTOM_PILOT = "no pilot of this phantom is recorded: there will be no verdict; run:"
 
 
 @study_app.command("list")
@@ -110,7 +110,7 @@ def study_run(
         pilot = workflow.recorded_pilot(prepared)
         if pilot is None and prepared.size.pilot is not None:
             if prepared.dataset.info.phantom:
-                console.print(NO_PHANTOM_PILOT)
+                console.print(f"{NO_PHANTOM_PILOT} {workflow.pilot_command(name)}", markup=False)
             else:
                 pilot = workflow.run_pilot_cells(prepared, train)
         study = workflow.plan(prepared, pilot, seeds)
@@ -158,15 +158,17 @@ def study_pilot(
     train = functools.partial(workflow.train, ledger=ledger)
     pilot = workflow.run_pilot_cells(prepared, train)
     for arm, found in pilot.arms.items():
-        state = "converged" if found.convergence.converged else "not shown to have converged"
-        console.print(
-            f"{arm}: learning rate {found.learning_rate:g}; twice {pilot.budget_examples} examples "
-            f"bring {found.convergence.rise:+.4f} of validation AUC (95 % upper bound "
-            f"{found.convergence.upper:+.4f}): {state}",
-            markup=False,
-        )
+        line = f"{arm}: learning rate {found.learning_rate:g}"
+        line += ", the last of its grid" if found.on_edge else ""
+        if (seen := found.convergence) is not None:
+            state = "converged" if seen.converged else "not shown to have converged"
+            line += (
+                f"; twice {pilot.budget_examples} examples bring {seen.rise:+.4f} of validation "
+                f"AUC (95 % upper bound {seen.upper:+.4f}): {state}"
+            )
+        console.print(line, markup=False)
     if record is not None:
-        records.keep(record, workflow.with_command(pilot, "make pilot").to_dict())
+        records.keep(record, workflow.with_command(pilot, workflow.pilot_command(name)).to_dict())
         console.print(str(record), markup=False)
 
 

@@ -54,6 +54,7 @@ def prepare(
         options: what the user states of scans of their own, or the task of a dataset with several.
     """
     from experiments import find_study
+    from mlp_med.pipelines.datasets import describe
     from mlp_med.studies.planning import open_dataset
 
     experiment = find_study(name)
@@ -61,7 +62,7 @@ def prepare(
         if source is not None:
             stated = dict(options)
             build_dataset(dataset, source, data_dir, stated.pop("resolutions", None), **stated)
-        sizes = _table_sizes(data_dir)
+        sizes = experiment.sizes_for_table(describe("table", data_dir))
     else:
         sizes = experiment.SIZES.get(dataset, {})
     if size_name not in sizes:
@@ -72,7 +73,9 @@ def prepare(
         build_dataset(dataset, source, data_dir, sorted(set(size.resolutions)), **options)
     built_with = {} if dataset == "table" else options
     opened = open_dataset(dataset, size.resolutions, data_dir, source, **built_with)
-    return _prepared(name, size_name, size.on(phantom=opened.info.phantom), opened)
+    info = opened.info
+    size = size.on(phantom=info.phantom, num_training=info.num_cases["train"])
+    return _prepared(name, size_name, size, opened)
 
 
 def _prepared(name: str, size_name: str, size: Any, opened: "OpenedDataset") -> Prepared:
@@ -89,13 +92,6 @@ def _prepared(name: str, size_name: str, size: Any, opened: "OpenedDataset") -> 
         dataset=opened,
         precision=precision(size.model),
     )
-
-
-def _table_sizes(data_dir: Path) -> Mapping[str, Any]:
-    from experiments.table_sizes import sizes_for_table
-    from mlp_med.pipelines.datasets import describe
-
-    return sizes_for_table(describe("table", data_dir))
 
 
 def precision(model: str) -> str:
@@ -154,14 +150,27 @@ def _pilot_of(name: str) -> str:
     return getattr(find_study(name), "PILOT_OF", name)
 
 
+def pilot_command(name: str) -> str:
+    """What records the small phantom's pilot of the study `name` again."""
+    from experiments import find_study
+
+    return getattr(find_study(name), "PILOT_COMMAND", "make pilot")
+
+
 def plan(prepared: Prepared, pilot: "PilotResult | None", num_seeds: int | None) -> "Study":
-    """The study with the pilot's settings."""
+    """The study with the pilot's settings, and the claims that depend on what the pilot found."""
+    from experiments import find_study
     from mlp_med.studies.planning import plan_study
 
+    experiment, info = find_study(prepared.name), prepared.dataset.info
+    claims: tuple[Claim, ...] = ()
+    if hasattr(experiment, "claims"):
+        claims = experiment.claims(prepared.size, info.unit, phantom=info.phantom, pilot=pilot)
     return plan_study(
         name=prepared.name,
         size=prepared.size_name,
-        claim=prepared.claim,
+        claim=claims[0] if claims else prepared.claim,
+        claims=claims,
         arms=prepared.arms,
         num_seeds=num_seeds or prepared.size.num_seeds,
         dataset=prepared.dataset,

@@ -21,6 +21,7 @@ class RunsContrast:
         degrees_of_freedom: Welch's; None without an interval.
         mean_a, mean_b: of either arm.
         num_runs: of arm a and arm b.
+        horizon: of which times are shares; None of anything else.
     """
 
     effect: float
@@ -30,6 +31,7 @@ class RunsContrast:
     mean_a: float
     mean_b: float
     num_runs: tuple[int, int]
+    horizon: float | None = None
 
 
 def compare_runs(a: Sequence[float], b: Sequence[float]) -> RunsContrast:

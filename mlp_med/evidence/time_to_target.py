@@ -13,7 +13,7 @@ own time, cut at the horizon.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 
 import numpy as np
@@ -128,7 +128,7 @@ def compare_times(a: Sequence[FollowUp], b: Sequence[FollowUp], horizon: float) 
             f"{common_horizon(a, b):g} at most."
         )
     first, second = (pseudo_observations(arm, horizon) / horizon for arm in (a, b))
-    return compare_runs(first.tolist(), second.tolist())
+    return replace(compare_runs(first.tolist(), second.tolist()), horizon=horizon)
 
 
 def _known_until(arm: Sequence[FollowUp]) -> float:

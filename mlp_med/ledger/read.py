@@ -36,6 +36,7 @@ LATER_PARAMS: Mapping[str, Any] = {
     "accumulation_steps": 1,
     "recompute": False,
     "stream_tile": 0,
+    "stop_at_training_loss": 0.0,
 }
 
 

@@ -81,8 +81,8 @@ def load_options(
 ) -> Found:
     """Every arm that a user could take, with its cost here, or as forecast elsewhere.
 
-    Left out are arms that nobody would take: those on permuted labels and those that were denied a
-    part of the training set. The same arm of two studies counts once, with the seeds of both.
+    Left out are arms that nobody would take: on permuted labels, denied a part of the training set,
+    or stopped at a training loss to be compared there. The same arm of two studies counts once, with the seeds of both.
 
     Args:
         ledger: an open ledger.
@@ -100,7 +100,7 @@ def load_options(
         for arm in data.predictions:
             own = data.cells[data.cells["arm"] == arm]
             cell = cells[own["run_id"].iloc[0]].arm_key()
-            if cell.control != "permuted" and cell.training_fraction == 1:
+            if _could_be_taken(cell):
                 rows.setdefault(cell, []).append(own)
                 predictions.setdefault(cell, []).append(data.predictions[arm])
     dataset = studies[0].plan["dataset"]
@@ -134,6 +134,7 @@ def describe_cell(cell: Cell, unit: str) -> str:
     if cell.norm != "batch":
         parts.append(f"{cell.norm} norm" if cell.norm != "none" else "no norm")
     parts += ["recomputing"] if cell.recompute else []
+    parts += [f"first stages in tiles of {cell.stream_tile}"] if cell.stream_tile else []
     schedule = f"learning rate {cell.learning_rate:g}, {cell.budget_examples:,} examples"
     return ", ".join([*parts, schedule])
 
@@ -160,6 +161,11 @@ def _option(
         seconds=seconds,
         num_cells=len(cells),
     )
+
+
+def _could_be_taken(cell: Cell) -> bool:
+    whole = cell.training_fraction == 1 and not cell.stop_at_training_loss
+    return whole and cell.control != "permuted"
 
 
 def _claims(study: StudyRecord) -> bool:

@@ -112,10 +112,10 @@ def analyse(record: StudyRecord, data: StudyData, controls: Controls) -> Analysi
         dataset=dataset_name(record.plan["dataset"]),
         phantom=is_phantom(record),
         secondary={name: contrasts[name] for name in claim.secondary if name in contrasts},
-        controls=controls.joined_with(_own_controls(claim, data)),
+        controls=controls.joined_with(own_controls(claim, data)),
         convergence=_convergence(record, claim),
         incomplete_arms=tuple(incomplete),
-        no_verdict_reason=_why_not_meant_to_decide(record),
+        no_verdict_reason=why_not_meant_to_decide(record),
     )
     strata, interactions, notes = _strata(claim, data)
     arms = [_arm_row(data, arm) for arm in data.arms if arm in data.predictions]
@@ -173,12 +173,15 @@ def _arm_row(data: StudyData, arm: str) -> ArmRow:
     )
 
 
-def _why_not_meant_to_decide(record: StudyRecord) -> str:
+def why_not_meant_to_decide(record: StudyRecord) -> str:
+    """Why the study was planned to decide nothing, or has no pilot to decide by; else empty."""
     if record.plan.get("no_verdict_reason"):
         return str(record.plan["no_verdict_reason"])
     if record.plan.get("pilot", {}) is None:
         # A phantom's pilot counts once it is recorded, so that `make study` need not pay for it.
-        command = "make pilot" if is_phantom(record) else f"mlp-med study pilot {record.name}"
+        command = f"mlp-med study pilot {record.name}"
+        if is_phantom(record):
+            command = "make batch-pilot" if record.plan.get("claims") else "make pilot"
         return (
             "no pilot has chosen the arms' learning rates and shown that they converge; "
             f"run: {command}"
@@ -190,14 +193,16 @@ def _convergence(record: StudyRecord, claim: Claim) -> dict[str, Convergence]:
     """What the pilot said, by arm; an arm of the claim that was not in it has its model's."""
     pilot = record.plan.get("pilot") or {"arms": {}}
     known = {
-        arm: Convergence.from_dict(found["convergence"]) for arm, found in pilot["arms"].items()
+        arm: Convergence.from_dict(found["convergence"])
+        for arm, found in pilot["arms"].items()
+        if found["convergence"]
     }
     settings_of = pilot.get("settings_of", {})
     taken_over = {arm: known[settings_of[arm]] for arm in claim.primary if arm in settings_of}
     return {**taken_over, **known}
 
 
-def _own_controls(claim: Claim, data: StudyData) -> list[ControlOutcome]:
+def own_controls(claim: Claim, data: StudyData) -> list[ControlOutcome]:
     """The controls that a study on real data carries; one without cells has not passed."""
     outcomes = []
     if claim.a_a is not None:

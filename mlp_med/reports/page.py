@@ -63,7 +63,7 @@ def render_page(
         "title": f"{record.name} on {verdict.dataset}, {record.plan['size']} size"
         + phantom_mark(verdict.phantom),
         "question": record.plan.get("question") or claim.question,
-        "warnings": _warnings(record),
+        "warnings": warnings(record),
         "figures": inline_figures(figures),
         "metric": claim.metric_name,
         "metric_at_start": f.at_start(claim.metric_name),
@@ -85,10 +85,10 @@ def render_page(
         "total_cost": _total_cost(data.cells),
         "dataset_name": record.plan["dataset"]["name"],
         "arms": [[row.arm, row.control, *arm_numbers(row)] for row in analysis.arms],
-        "incomplete": [_incomplete_row(cell) for cell in record.cells if cell.state != "done"],
+        "incomplete": [incomplete_row(cell) for cell in record.cells if cell.state != "done"],
         "notes": analysis.notes,
-        "provenance": _provenance(record),
-        "commands": _commands(record, tracking_uri),
+        "provenance": provenance(record),
+        "commands": commands(record, tracking_uri),
         "cells": _cell_rows(data.cells),
     }
     return render_template("study.html", verdict, values)
@@ -190,7 +190,8 @@ def _total_cost(cells: pd.DataFrame) -> str:
     return f"All {len(cells)} finished cells together: {f.duration(total)}, of which {shares}."
 
 
-def _incomplete_row(cell: CellRecord) -> list[str]:
+def incomplete_row(cell: CellRecord) -> list[str]:
+    """Arm, seed, state and why, of a cell without a result."""
     kind, message = (cell.failure.kind, cell.failure.message) if cell.failure else ("", "")
     return [cell.arm, str(cell.params.get("seed", "")), cell.state, kind, message]
 
@@ -208,7 +209,7 @@ def _cell_rows(cells: pd.DataFrame) -> list[list[str]]:
     ]
 
 
-def _warnings(record: StudyRecord) -> list[str]:
+def warnings(record: StudyRecord) -> list[str]:
     """Says where the finished cells were not trained by the same code on the same machine."""
     values = _tag_values(record)
     return [
@@ -218,7 +219,8 @@ def _warnings(record: StudyRecord) -> list[str]:
     ]
 
 
-def _provenance(record: StudyRecord) -> list[tuple[str, str]]:
+def provenance(record: StudyRecord) -> list[tuple[str, str]]:
+    """What a reader needs to trace the study, by name."""
     dataset = record.plan["dataset"]
     values = _tag_values(record)
     shown = ["commit", *DECISIVE_TAGS, "num_cores", "machine"]
@@ -267,7 +269,8 @@ def _tag_values(record: StudyRecord) -> dict[str, list[str]]:
     return {name: list(found) for name, found in values.items()}
 
 
-def _commands(record: StudyRecord, tracking_uri: str) -> str:
+def commands(record: StudyRecord, tracking_uri: str) -> str:
+    """How to run the study, this page and a cell again, one command a line."""
     dataset = record.plan["dataset"]
     where = ["--tracking-uri", _without_credentials(tracking_uri)]
     which = ["--size", record.plan["size"], "--dataset", dataset["name"]]

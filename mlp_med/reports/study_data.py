@@ -20,8 +20,28 @@ CELL_METRICS = (
     "peak_memory_bytes",
     "peak_memory_above_base_bytes",
     "num_parameters",
+    "final_training_loss",
+    "reached_training_loss",
+    "sharpness_full_0.001",
+    "sharpness_full_0.0005",
+    "sharpness_subspace_0.001",
+    "sharpness_subspace_0.0005",
+    "sharpness_adaptive",
+    "critical_batch",
 )
-CELL_PARAMS = ("resolution", "grid", "control", "training_fraction", "seed", "fold")
+CELL_PARAMS = (
+    "resolution",
+    "grid",
+    "control",
+    "training_fraction",
+    "seed",
+    "fold",
+    "global_batch_size",
+    "accumulation_steps",
+    "norm",
+    "learning_rate",
+    "budget_examples",
+)
 CURVE_COLUMNS = ("examples_seen", "validation_auc", "seconds_elapsed")
 
 

@@ -7,6 +7,7 @@ from functools import cache
 import jinja2
 
 from mlp_med.evidence.contrast import Contrast
+from mlp_med.evidence.controls import Controls
 from mlp_med.evidence.table import ArmRow
 from mlp_med.evidence.verdict import Verdict
 from mlp_med.reports import formatting as f
@@ -45,7 +46,7 @@ def render_template(name: str, verdict: Verdict, values: Mapping[str, object]) -
         "outcome": verdict.outcome or "none",
         "outcome_words": verdict.outcome or "no verdict",
         "badges": _badges(verdict),
-        "controls": _control_lines(verdict),
+        "controls": control_lines(verdict.controls),
         "contrast_header": CONTRAST_HEADER,
     }
     return template_environment().get_template(name).render(head | dict(values))
@@ -99,9 +100,9 @@ def template_environment() -> jinja2.Environment:
     )
 
 
-def _control_lines(verdict: Verdict) -> list[tuple[str, str]]:
+def control_lines(controls: Controls | None) -> list[tuple[str, str]]:
     """Each control that was run, with whether it came out as it must and what was found."""
-    outcomes = verdict.controls.outcomes if verdict.controls else ()
+    outcomes = controls.outcomes if controls else ()
     return [
         (f"{outcome.name} control {'passed' if outcome.passed else 'FAILED'}", outcome.summary)
         for outcome in outcomes

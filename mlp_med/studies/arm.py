@@ -38,6 +38,7 @@ class Arm:
     accumulation_steps: int = 1
     recompute: bool = False
     stream_tile: int = 0
+    stop_at_training_loss: float = 0.0
     augment: bool = True
     first_seed: int = 0
     settings_of: str | None = None
@@ -72,6 +73,7 @@ class Arm:
             fold=fold,
             training_fraction=self.training_fraction,
             num_evaluations=self.num_evaluations,
+            stop_at_training_loss=self.stop_at_training_loss,
             augment=self.augment,
             intra_op_threads=self.intra_op_threads,
             scored_split=scored_split,

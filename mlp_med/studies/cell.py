@@ -40,6 +40,9 @@ class Cell:
             dataset was built with.
         training_fraction: of the training set, in whole patients; in (0, 1].
         num_evaluations: how often the validation split is scored on the way.
+        stop_at_training_loss: training ends at the first evaluation where the mean loss over the
+            whole training split is at most this, with the weights of that moment, whose sharpness
+            is then measured; 0 trains the whole budget and keeps the weights that validated best.
         augment: whether training crops are flipped, rotated and shifted.
         intra_op_threads: threads of one operation; 1, 2 and 4 train different weights.
         scored_split: whose predictions the cell is for; "validation" in a pilot, which must not
@@ -66,6 +69,7 @@ class Cell:
     fold: int
     training_fraction: float
     num_evaluations: int
+    stop_at_training_loss: float
     augment: bool
     intra_op_threads: int
     scored_split: ScoredSplit
@@ -96,6 +100,11 @@ class Cell:
         if not 0 < self.training_fraction <= 1:
             raise StudyError(
                 f"training_fraction must be above 0 and at most 1, got {self.training_fraction:g}"
+            )
+        if not 0 <= self.stop_at_training_loss < float("inf"):
+            raise StudyError(
+                "stop_at_training_loss must be 0, for none, or a positive loss, got "
+                f"{self.stop_at_training_loss:g}"
             )
         if (self.control == "information") != (self.grid < self.resolution):
             raise StudyError(

@@ -3,7 +3,8 @@
 It looks at validation AUC only, and its seeds are none of the study's. First every arm is tried at
 each learning rate of a log-spaced grid, extended where the best lies on its edge. Then each arm
 trains at twice the budget (`mlp_med.evidence.convergence`); while an arm of the primary contrast is
-not converged the budget doubles, for all arms alike, up to a cap.
+not converged the budget doubles, for all arms alike, up to a cap. Where arms have budgets of their
+own by design, only the learning rates are chosen.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -27,14 +28,15 @@ class PilotDesign:
         num_tuning_seeds: seeds for each learning rate.
         num_seeds: seeds at the budget and at twice the budget.
         most_extensions: learning rates that may be added below and above the grid, each.
-        most_budget_examples: a study's budget is never raised beyond this.
+        most_budget_examples: a study's budget is never raised beyond this; None where the budgets
+            are what the arms compare, so that none is judged and none is raised.
     """
 
     learning_rates: tuple[float, ...] = (1e-3, 3e-3, 9e-3)
     num_tuning_seeds: int = 2
     num_seeds: int = 3
     most_extensions: int = 2
-    most_budget_examples: int
+    most_budget_examples: int | None
 
     def __post_init__(self) -> None:
         rates = np.asarray(self.learning_rates)
@@ -71,13 +73,20 @@ class ArmPilot:
         learning_rate: the best of the grid.
         grid: mean validation AUC by learning rate; None where every run failed.
         on_edge: the best learning rate is the last that was tried on its side.
-        convergence: at the pilot's final budget.
+        convergence: at the pilot's final budget; None where no budget was judged.
     """
 
     learning_rate: float
     grid: Mapping[float, float | None] = field(hash=False)
     on_edge: bool
-    convergence: Convergence
+    convergence: Convergence | None
+
+    @property
+    def validation_auc(self) -> float:
+        """Mean over the tuning seeds, at the learning rate chosen."""
+        auc = self.grid[self.learning_rate]
+        assert auc is not None  # a rate without one is never chosen
+        return auc
 
 
 @dataclass(frozen=True)
@@ -85,12 +94,12 @@ class PilotResult:
     """What a study takes over from its pilot.
 
     Attributes:
-        budget_examples: of every arm.
+        budget_examples: of every arm; None where each keeps its own.
         arms: by name.
         origin: where the pilot can be found again: run id or command, source and code digest.
     """
 
-    budget_examples: int
+    budget_examples: int | None
     arms: Mapping[str, ArmPilot] = field(hash=False)
     origin: Mapping[str, str] = field(default_factory=dict, hash=False)
 
@@ -100,7 +109,7 @@ class PilotResult:
             replace(
                 arm,
                 learning_rate=self.arms[arm.settings_of or arm.name].learning_rate,
-                budget_examples=self.budget_examples,
+                budget_examples=self.budget_examples or arm.budget_examples,
             )
             for arm in arms
         ]
@@ -112,7 +121,7 @@ class PilotResult:
                 "learning_rate": found.learning_rate,
                 "grid": [[rate, auc] for rate, auc in found.grid.items()],
                 "on_edge": found.on_edge,
-                "convergence": found.convergence.to_dict(),
+                "convergence": found.convergence.to_dict() if found.convergence else None,
             }
             for name, found in self.arms.items()
         }
@@ -126,7 +135,7 @@ class PilotResult:
                 found["learning_rate"],
                 dict(found["grid"]),
                 found["on_edge"],
-                Convergence.from_dict(found["convergence"]),
+                Convergence.from_dict(found["convergence"]) if found["convergence"] else None,
             )
             for name, found in values["arms"].items()
         }
@@ -150,20 +159,36 @@ def run_pilot(arms: Sequence[Arm], claim: Claim, design: PilotDesign, score: Sco
     chosen = {arm: _best(arm, grids[arm]) for arm in tried}
     settings_of = {arm.name: arm.settings_of or arm.name for arm in arms}
     compared = {settings_of[arm] for arm in claim.primary}
-    budget = tried[0].budget_examples
-    while True:
-        found = _judge(chosen, budget, claim, design, score)
-        unconverged = [arm for arm in compared if not found[arm].converged]
-        if not unconverged or 2 * budget > design.most_budget_examples:
-            break
-        budget *= 2
+    budget: int | None = None
+    found: dict[str, Convergence] = {}
+    if (most := design.most_budget_examples) is not None:
+        first = tried[0].budget_examples
+        budget, found = _settle_budget(chosen, compared, first, most, claim, design, score)
     return PilotResult(
         budget,
         {
-            arm.name: ArmPilot(rate, grids[arm], _on_edge(rate, grids[arm]), found[arm.name])
+            arm.name: ArmPilot(rate, grids[arm], _on_edge(rate, grids[arm]), found.get(arm.name))
             for arm, rate in chosen.items()
         },
     )
+
+
+def _settle_budget(
+    chosen: Mapping[Arm, float],
+    compared: set[str],
+    budget: int,
+    most: int,
+    claim: Claim,
+    design: PilotDesign,
+    score: Score,
+) -> tuple[int, dict[str, Convergence]]:
+    """Doubles the budget until the compared arms have converged at it, or up to the most."""
+    while True:
+        found = _judge(chosen, budget, claim, design, score)
+        unconverged = [arm for arm in compared if not found[arm].converged]
+        if not unconverged or 2 * budget > most:
+            return budget, found
+        budget *= 2
 
 
 def _tune(

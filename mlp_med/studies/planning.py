@@ -39,7 +39,18 @@ class OpenedDataset:
         fold: int = OWN_SPLITS,
         scored_split: ScoredSplit = "test",
     ) -> Cell:
-        """The cell of an arm on this dataset."""
+        """The cell of an arm on this dataset.
+
+        Raises:
+            StudyError: its batch is larger than its training set.
+        """
+        num_training = int(self.info.num_cases["train"] * arm.training_fraction)
+        if arm.global_batch_size > num_training:
+            raise StudyError(
+                f"expected batches of at most the {num_training:,} crops of the training set of "
+                f"{self.info.name}, got {arm.global_batch_size:,} ({arm.name}); take a smaller "
+                "batch or more scans"
+            )
         return arm.cell(
             dataset=self.info.name,
             dataset_digest=self.digests[arm.resolution],
@@ -55,6 +66,7 @@ def plan_study(
     name: str,
     size: str,
     claim: Claim,
+    claims: Sequence[Claim] = (),
     arms: Sequence[Arm],
     num_seeds: int,
     dataset: OpenedDataset,
@@ -71,6 +83,7 @@ def plan_study(
         name: of the experiment file.
         size: "smoke", "small" or "full".
         claim: what the study decides.
+        claims: all of them where it decides several, `claim` first; else empty.
         arms: what it compares.
         num_seeds: seeds an arm.
         dataset: opened at every resolution of the arms.
@@ -98,6 +111,7 @@ def plan_study(
         name=name,
         size=size,
         claim=claim,
+        claims=tuple(claims),
         cells=tuple(cell for _, cell in named_cells),
         arm_names={cell.hash: arm for arm, cell in named_cells},
         dataset_info=dataset.info,

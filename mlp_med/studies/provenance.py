@@ -46,7 +46,7 @@ def _common_sources() -> list[Path]:
     sources = [path for room in ROOMS_THAT_MATTER for path in (package / room).rglob("*.py")]
     sources += _builders().glob("*.py")
     sources += [package / f"{name}.py" for name in ("__init__", "cores", "processor")]
-    sources += [package / "studies" / "worker.py", package / "studies" / "cell.py"]
+    sources += [package / "studies" / f"{name}.py" for name in ("worker", "cell", "minimum")]
     return sources
 
 

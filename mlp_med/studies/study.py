@@ -19,6 +19,7 @@ class Study:
         name: the experiment file's name.
         size: "smoke", "small" or "full".
         claim: written before the run.
+        claims: all of them where there are several, `claim` first, judged together; else empty.
         cells: the grid; the order is the order in which they start.
         arm_names: the name of each cell's arm by the cell's hash.
         dataset_info: where the crops are and what they were made of.
@@ -39,6 +40,7 @@ class Study:
     dataset_info: "DatasetInfo"
     code_digest: str
     common_code_digest: str
+    claims: tuple[Claim, ...] = ()
     no_verdict_reason: str | None = None
     pilot: Mapping[str, Any] | None = None
     identity: tuple[str, ...] = ()
@@ -49,7 +51,8 @@ class Study:
         arms = self.identity or sorted(
             {json.dumps(cell.arm_key().to_params(), sort_keys=True) for cell in self.cells}
         )
-        parts = [self.name, self.size, self.claim.digest, self.code_digest, *arms]
+        claims = [claim.digest for claim in self.claims or (self.claim,)]
+        parts = [self.name, self.size, *claims, self.code_digest, *arms]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
     @property
@@ -67,6 +70,7 @@ class Study:
             "name": self.name,
             "size": self.size,
             "claim": asdict(self.claim),
+            "claims": [asdict(claim) for claim in self.claims],
             "dataset": asdict(self.dataset_info),
             "code_digest": self.code_digest,
             "common_code_digest": self.common_code_digest,

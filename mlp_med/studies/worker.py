@@ -23,6 +23,7 @@ from mlp_med.pipelines.fractions import take_fraction
 from mlp_med.score_columns import score_columns
 from mlp_med.studies.cell import Cell
 from mlp_med.studies.launcher import Order, Progress
+from mlp_med.studies.minimum import Minimum
 from mlp_med.training.evaluation import evaluate_logits
 from mlp_med.training.loop import History, fit
 from mlp_med.training.memory import peak_gpu_memory_bytes, peak_memory_bytes, reset_peak_memory
@@ -73,6 +74,8 @@ def train_and_save(order: Order, send: SendProgress, *, path: Path) -> None:
 
 def train(order: Order, send: SendProgress) -> CellResult:
     """Trains one cell: validation picks the weights, the scored split is read once, at the end.
+
+    Of a cell that stops at a training loss the last weights are scored.
 
     Raises:
         DatasetError: the dataset is not there, or is not the one that the cell was planned on.
@@ -133,6 +136,10 @@ def train(order: Order, send: SendProgress) -> CellResult:
         description=description,
         augment=cell.augment,
     )
+    minimum = None
+    if cell.stop_at_training_loss:
+        stages = _num_extra_stages(cell, description)
+        minimum = Minimum(cell, model, stages, training, description)
     seconds_startup = time.time() - began
     history = fit(
         model,
@@ -144,6 +151,7 @@ def train(order: Order, send: SendProgress) -> CellResult:
         learning_rate=cell.learning_rate,
         num_evaluations=cell.num_evaluations,
         accumulation_steps=cell.accumulation_steps,
+        should_stop=minimum.is_reached if minimum else None,
         on_progress=lambda examples_seen, auc: send(Progress(examples_seen)),
     )
     logits = logits_of(scored)
@@ -159,7 +167,12 @@ def train(order: Order, send: SendProgress) -> CellResult:
     }
     if (gpu := peak_gpu_memory_bytes()) is not None:
         metrics["peak_gpu_memory_bytes"] = float(gpu)
-    return CellResult(_predictions(cell, scored, probabilities(logits)), _curve(history), metrics)
+    curve = _curve(history)
+    if minimum is not None:
+        metrics |= minimum.figures()
+        seen = [point.examples_seen for point in history.validation]
+        curve = curve.merge(minimum.curve(seen), on="examples_seen", how="outer")
+    return CellResult(_predictions(cell, scored, probabilities(logits)), curve, metrics)
 
 
 def _require_planned_data(cell: Cell, test: Examples) -> None:

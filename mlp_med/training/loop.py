@@ -55,8 +55,9 @@ class History:
     Attributes:
         validation: one point an evaluation, in order.
         training: the loss curve, one point every few steps.
-        best: the validation point whose weights the model now has.
-        examples_seen: the whole budget.
+        best: the validation point of highest AUC, whose weights the model now has unless it was
+            trained with `should_stop`.
+        examples_seen: the whole budget, unless training was stopped before.
         seconds_tracing: spent building the graph, before the first step.
         seconds_training: spent in steps, input included.
         seconds_evaluation: spent scoring the validation split.
@@ -93,9 +94,12 @@ def fit(
     warmup_fraction: float = 0.05,
     accumulation_steps: int = 1,
     steps_per_call: int = 8,
+    should_stop: Callable[[], bool] | None = None,
     on_progress: Progress | None = None,
 ) -> History:
     """Trains `model` on the budget and leaves it with the weights that validated best.
+
+    With `should_stop` it is left with its last weights instead, since these are what was asked for.
 
     Args:
         model: built under `strategy.scope()`; from images to logits [batch, 1] or [batch, classes].
@@ -113,6 +117,7 @@ def fit(
         warmup_fraction: of the budget, spent raising the learning rate.
         accumulation_steps: micro-batches whose gradients are summed before one optimiser step.
         steps_per_call: optimiser steps between two looks at the loss.
+        should_stop: asked after each evaluation; True ends the training before its budget.
         on_progress: called with the examples seen and, after an evaluation, the validation AUC.
 
     Returns:
@@ -160,12 +165,15 @@ def fit(
             auc = point.auc
         if on_progress is not None:
             on_progress(history.examples_seen, auc)
+        if is_evaluation and should_stop is not None and _timed(should_stop, history):
+            break
     if history.best is None:
         raise TrainingError(
             "no_validation_auc",
             "expected a validation AUC, got NaN every time; the validation split holds one class",
         )
-    model.set_weights(best_weights)
+    if should_stop is None:
+        model.set_weights(best_weights)
     return history
 
 
@@ -213,6 +221,13 @@ def _run(run_steps: Callable[[int], float], count: int, seen: int) -> float:
             f"expected batches for the whole budget, but they ended between {seen} examples and "
             "the next look; give training_batches the same budget_examples as fit",
         ) from error
+
+
+def _timed(should_stop: Callable[[], bool], history: History) -> bool:
+    began = time.perf_counter()
+    stop = should_stop()
+    history.seconds_evaluation += time.perf_counter() - began
+    return stop
 
 
 def _evaluate(evaluate: Callable[[], Evaluation], history: History) -> ValidationPoint:

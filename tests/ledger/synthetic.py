@@ -22,6 +22,7 @@ def cell_params(resolution=1.25, seed=0):
         "accumulation_steps": 2,
         "recompute": True,
         "stream_tile": 48,
+        "stop_at_training_loss": 0.05,
     }
 
 

@@ -61,9 +61,16 @@ def test_params_come_back_with_their_types(ledger, study):
             "accumulation_steps": 1,
             "recompute": False,
             "stream_tile": 0,
+            "stop_at_training_loss": 0.0,
         },
-        {"accumulation_steps": 1, "recompute": False, "stream_tile": 0},
-        {"stream_tile": 0},
+        {
+            "accumulation_steps": 1,
+            "recompute": False,
+            "stream_tile": 0,
+            "stop_at_training_loss": 0.0,
+        },
+        {"stream_tile": 0, "stop_at_training_loss": 0.0},
+        {"stop_at_training_loss": 0.0},
     ],
 )
 def test_a_ledger_from_before_some_fields_is_read(ledger, study, later):

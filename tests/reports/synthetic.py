@@ -53,6 +53,7 @@ def cell_of(arm, seed, dataset="luna16", fold=-1):
         "recompute": False,
         "stream_tile": 0,
         "num_evaluations": EVALUATIONS,
+        "stop_at_training_loss": 0.0,
         "augment": True,
         "intra_op_threads": 2,
         "scored_split": "test",

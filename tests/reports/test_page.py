@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from mlp_med.reports.page import _commands, _without_credentials
+from mlp_med.reports.page import commands, _without_credentials
 
 
 @pytest.mark.parametrize(
@@ -22,7 +22,7 @@ def test_the_commands_can_be_pasted_whatever_the_paths(study):
     _, record = study
     hostile = {**record.plan["dataset"], "source": "/my scans/$HOME; rm -rf"}
     record = replace(record, plan={**record.plan, "dataset": hostile})
-    run, report, rerun = _commands(record, "sqlite:////runs/mlflow.db").splitlines()
+    run, report, rerun = commands(record, "sqlite:////runs/mlflow.db").splitlines()
     assert "--source '/my scans/$HOME; rm -rf'" in run
     assert report.startswith("mlp-med report resolution_matters --size small --dataset luna16")
     assert rerun == "mlp-med rerun RUN_ID --tracking-uri sqlite:////runs/mlflow.db"

@@ -25,6 +25,7 @@ def make_cell():
             "fold": -1,
             "training_fraction": 1.0,
             "num_evaluations": 2,
+            "stop_at_training_loss": 0.0,
             "augment": True,
             "intra_op_threads": 1,
             "scored_split": "test",

@@ -27,6 +27,7 @@ def test_every_field_changes_the_hash(make_cell):
         "fold": 3,
         "training_fraction": 0.5,
         "num_evaluations": 3,
+        "stop_at_training_loss": 0.05,
         "intra_op_threads": 2,
         "scored_split": "validation",
         "seed": 1,
@@ -47,7 +48,7 @@ def test_every_field_changes_the_hash(make_cell):
 
 
 def test_a_hash_is_the_same_on_every_machine(make_cell):
-    assert make_cell().hash == "29302a777a59fe5a"
+    assert make_cell().hash == "c951eb2b4be19fcd"
 
 
 @given(seed=st.integers(0, 2**31), rate=st.floats(1e-9, 1e3), augment=st.booleans())
@@ -71,6 +72,7 @@ def test_a_cell_comes_back_from_the_text_of_the_ledger(seed, rate, augment):
         fold=-1,
         training_fraction=0.125,
         num_evaluations=1,
+        stop_at_training_loss=rate / 1e3,
         augment=augment,
         intra_op_threads=1,
         scored_split="test",
@@ -96,6 +98,7 @@ def test_purposes_and_seeds_draw_apart(make_cell):
         ({"stream_tile": -1, "norm": "none"}, "number of voxels, or 0 .* got -1"),
         ({"stream_tile": 8}, "norm 'none', since no tile has the statistics of norm 'batch'"),
         ({"stream_tile": 8, "norm": "group"}, "statistics of norm 'group'; got tiles of 8 voxels"),
+        ({"stop_at_training_loss": -0.1}, "0, for none, or a positive loss, got -0.1"),
         ({"training_fraction": 0.0}, "above 0 and at most 1, got 0"),
         ({"training_fraction": 2.0}, "above 0 and at most 1, got 2"),
     ],

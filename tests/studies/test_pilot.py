@@ -1,6 +1,8 @@
 """The pilot's choices, on scores that a function makes up."""
 
+import json
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -95,3 +97,20 @@ def test_a_result_survives_json():
 def test_a_grid_that_is_none_is_refused(rates):
     with pytest.raises(StudyError, match="evenly"):
         PilotDesign(learning_rates=rates, most_budget_examples=1000)
+
+
+def test_where_the_budgets_are_the_arms_own_none_is_judged_or_changed():
+    design = PilotDesign(most_budget_examples=None)
+    own = [replace(arm, budget_examples=16 * (1 + number)) for number, arm in enumerate(ARMS)]
+    scores = Scores(lambda arm: 9e-3)
+    found = run_pilot(own, CLAIM, design, scores)
+    assert {trial.budget_examples for trial in scores.trials} == {
+        arm.budget_examples for arm in own if arm.settings_of is None
+    }
+    assert found.budget_examples is None
+    applied = found.applied_to(own)
+    assert [arm.budget_examples for arm in applied] == [arm.budget_examples for arm in own]
+    assert {arm.learning_rate for arm in applied} == {9e-3}
+    assert PilotResult.from_dict(json.loads(json.dumps(found.to_dict()))) == found
+    assert found.arms[FINE].convergence is None
+    assert found.arms[FINE].validation_auc == pytest.approx(0.9, abs=1e-3)

@@ -9,6 +9,7 @@ FILES = [
     "mlp_med/training/loop.py",
     "mlp_med/reports/page.py",
     "mlp_med/studies/cell.py",
+    "mlp_med/studies/minimum.py",
     "mlp_med/studies/worker.py",
     "tfds_builders/scratch.py",
     "tfds_builders/luna16/survey.py",

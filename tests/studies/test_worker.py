@@ -63,3 +63,47 @@ def test_less_memory_is_the_same_training(trained, changes, norm, batch_size):
     assert computed_at_once == batch_size
     np.testing.assert_allclose(ours["score"], expected["score"], atol=1e-5)
     assert expected["score"].std() > 1e-4
+
+
+def test_a_cell_that_stops_at_a_training_loss_is_measured_there(make_cell, monkeypatch):
+    """The loss that it stopped at, the sharpness there, and the noise scale on the way."""
+    examples = random_examples(LUNA16, 5.0, NUM_CASES)
+    monkeypatch.setattr(worker, "load_splits", lambda *of, **scored: (examples,) * 3)
+    monkeypatch.setattr(worker, "configure_threads", lambda number: None)
+
+    def train(loss, **changes):
+        cell = make_cell(
+            dataset_digest="",
+            budget_examples=NUM_CASES * 8,
+            num_evaluations=8,
+            augment=False,
+            learning_rate=1e-2,
+            norm="group",
+            stop_at_training_loss=loss,
+            **changes,
+        )
+        return worker.train(Order(cell, "run", "", "", time.time()), lambda event: None)
+
+    whole = train(1e-9)
+    losses = whole.curve["whole_training_loss"].dropna().tolist()
+    assert whole.metrics["reached_training_loss"] == 0
+    assert len(losses) == 8
+    # Of the last weights: the test predictions are on the very split that the loss is of.
+    label, score = whole.predictions["label"], whole.predictions["score"]
+    loss = -np.log(np.where(label == 1, score, 1 - score)).mean()
+    assert loss == pytest.approx(losses[-1], rel=1e-4)
+    target = sorted(losses)[4]
+    first = next(number for number, loss in enumerate(losses, 1) if loss <= target)
+    stopped = train(target)
+    assert stopped.metrics["reached_training_loss"] == 1
+    assert stopped.metrics["final_training_loss"] == pytest.approx(losses[first - 1], rel=1e-5)
+    assert stopped.curve["whole_training_loss"].notna().sum() == first < 8
+    phi = stopped.metrics
+    assert phi["sharpness_full_0.001"] > phi["sharpness_full_0.0005"] > 0
+    assert phi["sharpness_subspace_0.001"] > 0
+    assert phi["sharpness_adaptive"] > 0
+    noise = stopped.curve.dropna(subset="gradient_noise")
+    if noise["gradient_signal"].sum() > 0:
+        expected = noise["gradient_noise"].sum() / noise["gradient_signal"].sum()
+        assert phi["critical_batch"] == pytest.approx(expected)
+    assert "final_training_loss" not in train(0.0).metrics

@@ -246,3 +246,28 @@ def test_mixed_precision_trains(strategy):
     finally:
         keras.config.set_dtype_policy("float32")
     assert any(not np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
+
+
+def test_training_that_is_stopped_keeps_its_last_weights(strategy):
+    images, labels = blobs(64, seed=0)
+    model, asked, kept = small_model(strategy), [], []
+    aucs = iter([0.9, 0.6, 0.7])
+
+    def should_stop():
+        asked.append(len(asked))
+        kept.append([weight.tobytes() for weight in model.get_weights()])
+        return len(asked) == 3
+
+    history = train(
+        strategy,
+        model,
+        batches_of(images, labels, 8),
+        lambda: Evaluation(next(aucs), 0.5),
+        budget_examples=320,
+        num_evaluations=5,
+        should_stop=should_stop,
+    )
+    assert history.examples_seen == 3 * 64
+    assert [point.auc for point in history.validation] == [0.9, 0.6, 0.7]
+    assert history.best.auc == 0.9
+    assert [weight.tobytes() for weight in model.get_weights()] == kept[2] != kept[0]

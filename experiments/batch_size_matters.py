@@ -1,0 +1,219 @@
+"""Do tiny batches, which fit into memory, cost accuracy or time? And do very large ones?
+
+Question.  Batches are made small because images are large. What does that cost, and is a large
+           batch simply better?
+Claims.    Judged together, each by its own margin, corrected by Holm. Both budgets judge (a):
+           (a) the best of batches 1 to 4 reaches a lower test AUC than the best of larger ones,
+               at equal examples seen, and at equal optimiser steps;
+           (b) it takes longer to a validation AUC fixed beforehand, in examples and in seconds;
+           (c) trained to the same training loss, a batch of 10 % of the training set generalises
+               worse than one of 32 (Keskar et al., arXiv:1609.04836);
+           (d) and ends in a sharper minimum: φ in all directions, ε = 1e-3.
+           "Best" is chosen by the pilot, on validation data and seeds of its own.
+Fairness.  The pilot tunes a learning rate for each arm and budget on a log-spaced grid, extended
+           where the best lies on its edge. An arm whose best stays there carries no verdict.
+           Every arm warms up over the first 5 % of its steps.
+Beside it. Normalisation by batch, by group and none at batches 2 and 32, since a batch's own
+           statistics are the usual culprit; the way out, micro-batches of 2 accumulated to 32;
+           sharpness in a random subspace and one that is blind to rescaling; and the gradient
+           noise scale's critical batch.
+Replicas.  The global batch is the axis; how many replicas share it changes nothing but rounding
+           (tests/training/test_distribution.py).
+
+    make batch                                     CT phantom, small, ≤20 minutes on 2 cores
+    mlp-med study run batch_size_matters --dataset metastasis_patches --source /path/to/kaggle
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from experiments.batch_sizes import SIZES as SIZES
+from experiments.batch_sizes import BatchSize
+from experiments.batch_sizes import sizes_for_table as sizes_for_table
+from mlp_med.errors import StudyError
+from mlp_med.evidence.claim import Claim
+from mlp_med.studies.arm import Arm, own_controls
+from mlp_med.studies.pilot import PilotResult
+
+NAME = "batch_size_matters"
+QUESTION = "Do small batches cost accuracy or time, and do very large ones generalise worse?"
+PILOT_COMMAND = "make batch-pilot"
+MOST_SMALL = 4  # the largest of the small batches
+REFERENCE = 32  # that the small is accumulated to, and that the very large is held against
+EXAMPLES, STEPS, MATCHED = "equal examples", "equal steps", "equal training loss"
+
+
+def claim(size: BatchSize, unit: str, *, phantom: bool) -> Claim:
+    """The first of the claims."""
+    return claims(size, unit, phantom=phantom)[0]
+
+
+def claims(
+    size: BatchSize, unit: str, *, phantom: bool, pilot: PilotResult | None = None
+) -> tuple[Claim, ...]:
+    """All claims; without a pilot "best" is the largest of either kind."""
+    found = {arm.name: arm.global_batch_size for arm in arms(size, unit, phantom=True)}
+    small, large = (_best(found, pilot, EXAMPLES, is_small=is_small) for is_small in (True, False))
+    small_steps, large_steps = (
+        _best(found, pilot, STEPS, is_small=is_small) for is_small in (True, False)
+    )
+    very_large, reference = _name(size.large_batch, MATCHED), _name(REFERENCE, MATCHED)
+    budget = f"conditional on a budget of {size.budget_examples:,} examples"
+    of_steps = f"conditional on a budget of {size.budget_steps:,} steps"
+    on_the_way = f"a validation AUC of {size.target_auc:g}, twice in a row"
+    at_loss = f"at the first evaluation with a training loss of {size.training_loss:g} or less"
+    beside = Claim(
+        question=QUESTION,
+        name="a, equal examples",
+        statement=f"{small} reaches a lower test AUC than {large} by more than "
+        f"{size.margin_auc:g}, {budget}",
+        margin=size.margin_auc,
+        primary=(large, small),
+        secondary=_beside(size),
+    )
+    if not phantom:
+        a_a, permuted = own_controls(_reference(size))
+        beside = replace(beside, a_a=(_reference(size).name, a_a.name), permuted=permuted.name)
+    times = [
+        Claim(
+            question=QUESTION,
+            name=f"b, {unit_of_time}",
+            statement=f"{small} takes longer than {large} to {on_the_way}, in {unit_of_time}, by "
+            f"more than {size.margin_time:.0%} of their common horizon, {budget}",
+            margin=size.margin_time,
+            primary=(small, large),
+            metric=metric,
+            target=size.target_auc,
+        )
+        for unit_of_time, metric in (
+            ("examples", "examples_to_target"),
+            ("seconds", "seconds_to_target"),
+        )
+    ]
+    return (
+        beside,
+        Claim(
+            question=QUESTION,
+            name="a, equal steps",
+            statement=f"{small_steps} reaches a lower test AUC than {large_steps} by more than "
+            f"{size.margin_auc:g}, {of_steps}",
+            margin=size.margin_auc,
+            primary=(large_steps, small_steps),
+        ),
+        *times,
+        Claim(
+            question=QUESTION,
+            name="c",
+            statement=f"{very_large} reaches a lower test AUC than {reference} by more than "
+            f"{size.margin_auc:g}, {at_loss}",
+            margin=size.margin_auc,
+            primary=(reference, very_large),
+        ),
+        Claim(
+            question=QUESTION,
+            name="d",
+            statement=f"{very_large} ends in a minimum whose sharpness φ exceeds that of "
+            f"{reference} by more than e^{size.margin_log_sharpness:g} times, {at_loss}",
+            margin=size.margin_log_sharpness,
+            primary=(very_large, reference),
+            metric="log_sharpness",
+        ),
+    )
+
+
+def arms(size: BatchSize, unit: str, *, phantom: bool) -> list[Arm]:
+    """Every batch by its budget; norms; accumulation; the pair that trains down to a loss.
+
+    Raises:
+        StudyError: the training set is too small for a batch that is large beside 32.
+    """
+    if size.large_batch <= REFERENCE:
+        raise StudyError(
+            f"10 % of the training set must exceed the batch of {REFERENCE} that it is held "
+            f"against, got {size.large_batch}; give the source more scans"
+        )
+    compared = [
+        *(_arm(size, batch, EXAMPLES) for batch in sorted({*size.batches, size.large_batch})),
+        *(_arm(size, batch, STEPS) for batch in sorted({*size.batches_of_steps, size.large_batch})),
+        *(
+            _arm(size, batch, EXAMPLES, norm=norm)
+            for norm in ("group", "none")
+            for batch in size.batches_of_norms
+        ),
+        _arm(size, REFERENCE, EXAMPLES, micro_batch=2),
+        _arm(size, REFERENCE, MATCHED),
+        _arm(size, size.large_batch, MATCHED),
+    ]
+    return compared if phantom else [*compared, *own_controls(_reference(size))]
+
+
+def _reference(size: BatchSize) -> Arm:
+    return _arm(size, REFERENCE, EXAMPLES)
+
+
+def _arm(
+    size: BatchSize, batch: int, budget: str, *, norm: str = "batch", micro_batch: int | None = None
+) -> Arm:
+    wanted = {
+        EXAMPLES: size.budget_examples,
+        STEPS: size.budget_steps * batch,
+        MATCHED: size.most_examples,
+    }[budget]
+    num_steps = max(1, round(wanted / batch))
+    return Arm(
+        name=_name(batch, budget, norm=norm, micro_batch=micro_batch),
+        resolution=size.resolution,
+        grid=size.resolution,
+        control="none",
+        model=size.model,
+        norm=norm,
+        global_batch_size=batch,
+        accumulation_steps=batch // micro_batch if micro_batch else 1,
+        learning_rate=size.learning_rate,
+        budget_examples=num_steps * batch,
+        num_evaluations=min(
+            num_steps, size.most_evaluations if budget == MATCHED else size.num_evaluations
+        ),
+        stop_at_training_loss=size.training_loss if budget == MATCHED else 0.0,
+        augment=size.augment and budget != MATCHED,
+        intra_op_threads=size.intra_op_threads,
+        # To train it to convergence many times over would be dear: the rate of its batch is known.
+        settings_of=_name(batch, EXAMPLES) if budget == MATCHED else None,
+    )
+
+
+def _name(batch: int, budget: str, *, norm: str = "batch", micro_batch: int | None = None) -> str:
+    """Names an arm, e.g. "batch 32 of 16 × 2, equal examples" or "batch 2, group norm, …"."""
+    parts = [
+        f"batch {batch}" + (f" of {batch // micro_batch} × {micro_batch}" if micro_batch else "")
+    ]
+    parts += [] if norm == "batch" else [f"{norm} norm" if norm == "group" else "no norm"]
+    return ", ".join([*parts, budget])
+
+
+def _best(
+    found: Mapping[str, int], pilot: PilotResult | None, budget: str, *, is_small: bool
+) -> str:
+    """The arm of plain batch norm at this budget that validated best in the pilot."""
+    names = [
+        name
+        for name, batch in found.items()
+        if name == _name(batch, budget) and (batch <= MOST_SMALL) == is_small
+    ]
+    if pilot is None:
+        return max(names, key=lambda name: found[name])
+    return max(names, key=lambda name: pilot.arms[name].validation_auc)
+
+
+def _beside(size: BatchSize) -> dict[str, tuple[str, str]]:
+    """What is shown beside the claims and decides none of them."""
+    pairs = {
+        f"{'group' if norm == 'group' else 'no'} norm, batch {batch}": (
+            _name(batch, EXAMPLES, norm=norm),
+            _name(batch, EXAMPLES),
+        )
+        for batch in size.batches_of_norms
+        for norm in ("group", "none")
+    }
+    accumulated = _name(REFERENCE, EXAMPLES, micro_batch=2)
+    return {**pairs, "accumulated from 2": (accumulated, _name(REFERENCE, EXAMPLES))}
