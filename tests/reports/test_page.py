@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from mlp_med.reports.page import commands, _without_credentials
+from mlp_med.reports.page import _without_credentials, commands
 
 
 @pytest.mark.parametrize(
