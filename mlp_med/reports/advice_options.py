@@ -82,8 +82,8 @@ def load_options(
     """Every arm that a user could take, with its cost here, or as forecast elsewhere.
 
     Left out are arms that nobody would take: on permuted labels, denied a part of the training set,
-    or stopped at a training loss to be compared there. The same arm of two studies counts once, with
-    the seeds of both.
+    or stopped at a training loss to be compared there. The same arm of two studies counts once,
+    with the seeds of both.
 
     Args:
         ledger: an open ledger.
