@@ -85,9 +85,12 @@ def _run_one(work: bytes, notes: str) -> None:
         function, job = pickle.loads(work)
         function(job)
     except Exception as error:
-        # A runner keeps of an error what it likes, often its text alone.
-        with suppress(OSError, TypeError, AttributeError, pickle.PicklingError):
-            (Path(notes) / uuid.uuid4().hex).write_bytes(pickle.dumps(error))
+        # A runner keeps of an error what it likes, often its text alone. Where that is all that can
+        # be kept, so be it: the error goes on in any case.
+        with suppress(Exception):
+            note = pickle.dumps(error)
+            pickle.loads(note)
+            (Path(notes) / uuid.uuid4().hex).write_bytes(note)
         raise
 
 
