@@ -171,6 +171,9 @@ def test_plan_tells_cells_time_disk_and_the_smallest_effect(finished):
         assert word in printed
 
 
+BUILD_OF_NOTHING = ["data", "build", "luna16", "--source", "absent"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -182,6 +185,11 @@ def test_plan_tells_cells_time_disk_and_the_smallest_effect(finished):
         (["data", "check", "no_such_dataset", "--source", "."], "there is no dataset"),
         (["data", "build", "luna16", "--source", "absent"], "absent"),
         (["study", "list", "--nonsense"], "No such option"),
+        ([*BUILD_OF_NOTHING, "--beam-option", "direct_num_workers=2"], "name it: --beam-runner"),
+        (
+            [*BUILD_OF_NOTHING, "--beam-runner", "DirectRunner", "--workers", "2"],
+            "--workers counts",
+        ),
     ],
 )
 def test_a_users_mistake_is_one_clear_message(arguments, message, tmp_path):

@@ -20,7 +20,8 @@ from tfds_builders import (
     metastasis_patches,
     table,
 )
-from tfds_builders.local_source_builder import LocalSourceBuilder, built_configs
+from tfds_builders.built_configs import built_configs
+from tfds_builders.local_source_builder import LocalSourceBuilder
 from tfds_builders.preview import PreviewCase
 from tfds_builders.source_report import SourceReport
 

@@ -1,68 +1,47 @@
 """A TFDS builder of files that the user has: one config a resolution, and one source for ever."""
 
-import dataclasses
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 import tensorflow_datasets as tfds
 
-from mlp_med.cores import available_cores
 from mlp_med.errors import DatasetError
+from tfds_builders.beam_jobs import BeamRun, require_beam, run_under_beam
+from tfds_builders.built_configs import built_configs, built_metadata
 from tfds_builders.examples_digest import examples_digest
+from tfds_builders.rendering import Progress, Rendering
+from tfds_builders.resolution_configs import ResolutionConfig
 from tfds_builders.scratch import (
     crop_store,
     disk_full_said_so,
     exclusive_build,
     remove_crop_store,
     remove_leftovers,
+    require_free_space,
 )
+from tfds_builders.shards import plan_split, write_shard
+from tfds_builders.stored_examples import StoredExample, read_stored
 
 logger = logging.getLogger(__name__)
-
-Progress = Callable[[str, int, int], None]
-"""Called with what is being done, how much of it is done, and how much there is to do."""
-
-
-@dataclasses.dataclass(eq=False)
-class ResolutionConfig(tfds.core.BuilderConfig):
-    """The same examples, ids and splits as every other config, at one resolution.
-
-    Attributes:
-        resolution: mm a voxel, or µm a pixel.
-        unit: "mm" or "um".
-    """
-
-    resolution: float = 0.0
-    unit: str = ""
-
-
-def resolution_configs(resolutions: Sequence[float], unit: str) -> list[ResolutionConfig]:
-    """One config a resolution, finest first, named as in "1.25mm"."""
-    return [
-        ResolutionConfig(
-            name=f"{resolution:g}{unit}",
-            description=f"Crops rendered at {resolution:g} {unit}.",
-            resolution=resolution,
-            unit=unit,
-        )
-        for resolution in sorted(resolutions)
-    ]
 
 
 class LocalSourceBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     """What the builders share: a dataset knows its source and is whole or not there.
 
     A subclass gives `_info` (with `metadata=tfds.core.MetadataDict()`), `source_digest`,
-    `check_source`, `_split_generators` and `_generate_examples`; `prepare_crops` and
-    `extra_metadata` where it has any.
+    `look_at_source`, `rendering` and `stored_examples`; `extra_metadata` where it has any.
+
+    Where `download_and_prepare` is given a `tfds.download.DownloadConfig` with a `beam_runner`,
+    its workers render and write, and no other process does.
 
     Args:
         source: directory of the release; needed to build, not to read what is built.
         num_workers: processes that render; 1 means none besides this one.
         progress: told how far a build is.
         options: choices that shape the examples; None for "whatever it was built with".
+        survey: of the source with these options, where the caller has it.
         **kwargs: of `tfds.core.GeneratorBasedBuilder`.
 
     Raises:
@@ -71,6 +50,7 @@ class LocalSourceBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True
 
     # What a build takes where it is not told; reading takes whatever was built.
     DEFAULT_OPTIONS: ClassVar[dict[str, Any]] = {}
+    SPLITS: ClassVar[Sequence[str]] = ("train", "validation", "test")
 
     def __init__(
         self,
@@ -79,8 +59,11 @@ class LocalSourceBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True
         num_workers: int = 1,
         progress: Progress | None = None,
         options: dict[str, Any] | None = None,
+        survey: Any = None,
         **kwargs: Any,
     ):
+        self._survey = survey
+        self._beam: BeamRun | None = None
         self._source = None if source is None else Path(source).expanduser().absolute()
         self._given_options = {k: v for k, v in (options or {}).items() if v is not None}
         self.options = {**self.DEFAULT_OPTIONS, **self._given_options}
@@ -106,12 +89,21 @@ class LocalSourceBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True
         """Digest of the source, cheap enough for every opening of the dataset."""
         raise NotImplementedError
 
-    def check_source(self) -> None:
-        """Raises SourceError if no dataset can be built; called before anything is written."""
+    def look_at_source(self) -> Any:
+        """A survey of the source with these options; slow, and asked for once.
+
+        It has `require_sound`, which raises SourceError if no dataset can be built, `warnings`, and
+        `crop_bytes` of a resolution; `warnings_at` a resolution where it has any.
+        """
         raise NotImplementedError
 
-    def prepare_crops(self, builders: "Sequence[LocalSourceBuilder]") -> None:
-        """Renders, once for all `builders` (configs of this dataset), what they will read."""
+    def rendering(self, builders: "Sequence[LocalSourceBuilder]") -> Rendering:
+        """The crop files that `builders` (configs of this dataset) lack; outdated ones go."""
+        raise NotImplementedError
+
+    def stored_examples(self, split: str) -> Iterator[StoredExample]:
+        """The examples of a split, their images in the crop files, which are there by now."""
+        raise NotImplementedError
 
     def extra_metadata(self) -> dict[str, Any]:
         """What else the metadata of a config should keep; asked after it was written."""
@@ -148,15 +140,62 @@ class LocalSourceBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True
 
     # How a dataset comes to be.
 
+    def survey(self) -> Any:
+        """The source, looked at once."""
+        if self._survey is None:
+            self._survey = self.look_at_source()
+        return self._survey
+
+    def check_source(self) -> None:
+        """Logs warnings; called before anything is written.
+
+        Raises:
+            SourceError: no dataset can be built.
+        """
+        survey = self.survey()
+        survey.require_sound()
+        for warning in survey.warnings:
+            logger.warning("%s", warning)
+
+    def prepare_crops(self, builders: "Sequence[LocalSourceBuilder]") -> None:
+        """Renders what `builders` (configs of this dataset) lack, each file of the source once."""
+        survey = self.survey()
+        resolutions = [builder.builder_config.resolution for builder in builders]
+        warnings_at = getattr(survey, "warnings_at", lambda _: [])
+        for builder, resolution in zip(builders, resolutions, strict=True):
+            builder._survey = survey
+            for warning in warnings_at(resolution):
+                logger.warning("%s", warning)
+        rendering = self.rendering(builders)
+        ready = sum(_bytes_in(builder.crop_folder()) for builder in builders)
+        sizes = [survey.crop_bytes(resolution) for resolution in resolutions]
+        # The crops still to render, the datasets, and TFDS's own scratch for the largest of them.
+        needed = max(0, sum(sizes) - ready) + sum(sizes) + max(sizes)
+        require_free_space(Path(self.data_dir_root), needed)
+        rendering.run(self.num_workers, self.progress, self._beam)
+
+    def use_beam(self, runner: Any, options: Any) -> None:
+        """Lets a Beam runner do what worker processes do; see `beam_jobs`.
+
+        Raises:
+            DatasetError: Beam is not installed.
+        """
+        require_beam()
+        self._beam = BeamRun(runner, options, crop_store(Path(self.data_dir_root), self.name))
+
     def download_and_prepare(self, **kwargs: Any) -> None:
         """Builds this config unless it is built; see `tfds.core.DatasetBuilder`.
 
         Raises:
             SourceError: the source has problems; nothing was written.
-            DatasetError: the disk is full, or a sibling config came from another source.
+            DatasetError: the disk is full, a sibling config came from another source, or a Beam
+                runner is asked for and fails or is not installed.
         """
         if self.is_built():
             return
+        config = kwargs.get("download_config")
+        if config is not None and config.beam_runner is not None:
+            self.use_beam(config.beam_runner, config.beam_options)
         data_dir = Path(self.data_dir_root)
         with exclusive_build(data_dir, self.name):
             remove_leftovers(data_dir, self.name)
@@ -207,6 +246,37 @@ class LocalSourceBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True
             **{"options": self.options, **self.extra_metadata()},
         )
 
+    def _split_generators(self, dl_manager: Any) -> dict[str, Iterator]:
+        del dl_manager  # nothing is downloaded
+        return {split: self._generate_examples(split) for split in self.SPLITS}
+
+    def _generate_examples(self, split: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        return read_stored(self.stored_examples(split), self.info.features["image"].shape)
+
+    def _generate_splits(self, dl_manager: Any, download_config: Any) -> list[tfds.core.SplitInfo]:
+        if self._beam is None:
+            return super()._generate_splits(dl_manager, download_config)
+        plans = [
+            plan_split(
+                list(self.stored_examples(split)),
+                self.info.features,
+                self.info.file_format,
+                self._get_filename_template(split),
+                download_config.get_shard_config(),
+            )
+            for split in self.SPLITS
+        ]
+        run_under_beam(write_shard, [shard for plan in plans for shard in plan.shards], self._beam)
+        return [plan.info() for plan in plans]
+
+    def option_as_built(self, name: str) -> Any:
+        """As stated, else as a sibling was built, else the default."""
+        if name not in self._given_options:
+            siblings = built_configs(Path(self.data_dir_root), self.name, self.version)
+            for built in siblings.values():
+                self.options[name] = built["options"][name]
+        return self.options[name]
+
     def _refuse_mixtures(self, options: dict[str, Any]) -> None:
         """Refuses a source or options other than those of any config built in this data_dir."""
         data_dir = Path(self.data_dir_root)
@@ -230,83 +300,5 @@ class LocalSourceBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True
                 )
 
 
-def built_metadata(
-    data_dir: Path, dataset: str, config: str, version: Any
-) -> dict[str, Any] | None:
-    """The metadata of a built config, or None where it is not built."""
-    folder = data_dir / dataset / config / str(version)
-    if not (folder / "dataset_info.json").is_file():
-        return None
-    metadata = tfds.core.MetadataDict()
-    metadata.load_metadata(folder)
-    return metadata
-
-
-def built_configs(data_dir: Path, dataset: str, version: Any) -> dict[str, dict[str, Any]]:
-    """The metadata of every config of a dataset that is built, by its name."""
-    found = (
-        (folder.name, built_metadata(data_dir, dataset, folder.name, version))
-        for folder in sorted((data_dir / dataset).glob("*"))
-    )
-    return {name: metadata for name, metadata in found if metadata is not None}
-
-
-def build_configs(
-    builder_class: type[LocalSourceBuilder],
-    source: Path | str,
-    data_dir: Path | str,
-    resolutions: Sequence[float] | None = None,
-    num_workers: int | None = None,
-    progress: Progress | None = None,
-    **options: Any,
-) -> list[LocalSourceBuilder]:
-    """Builds several resolutions of a dataset, reading each file of the source once.
-
-    What is built already stays; a build that was killed goes on from its finished crops.
-
-    Args:
-        builder_class: the dataset.
-        source: directory of the release.
-        data_dir: TFDS's data directory.
-        resolutions: which; all by default.
-        num_workers: processes that render; as many as there are cores by default.
-        progress: told how far it is.
-        **options: of the dataset; its defaults otherwise.
-
-    Returns:
-        One opened builder a resolution.
-
-    Raises:
-        SourceError: the source has problems; nothing was written.
-        DatasetError: an unknown resolution; another source or other options in `data_dir`; the disk
-            is full.
-    """
-    tfds.disable_progress_bar()  # `progress` is told instead
-    source, data_dir = (Path(path).expanduser().absolute() for path in (source, data_dir))
-    wanted, options = builder_class.plan_build(source, data_dir, resolutions, options)
-    builders = [
-        builder_class(
-            config=builder_class.config_at(resolution),
-            source=source,
-            data_dir=data_dir,
-            num_workers=num_workers or available_cores(),
-            progress=progress,
-            **options,
-        )
-        for resolution in wanted
-    ]
-    if all(builder.is_built() for builder in builders):
-        return builders
-    builders[0].check_source()
-    with exclusive_build(data_dir, builder_class.name):
-        for leftover in remove_leftovers(data_dir, builder_class.name):
-            logger.warning("removed %s, left behind by a build that was killed", leftover)
-        missing = [builder for builder in builders if not builder.found_built()]
-        if missing:
-            with disk_full_said_so(data_dir):
-                builders[0].prepare_crops(missing)
-        for done, builder in enumerate(missing, start=1):
-            builder.write()
-            builder.progress("writing resolutions", done, len(missing))
-        remove_crop_store(data_dir, builder_class.name)
-    return builders
+def _bytes_in(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.glob("*.npy"))

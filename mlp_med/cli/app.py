@@ -78,5 +78,20 @@ TrackingUri = Annotated[
 ]
 Workers = Annotated[int | None, typer.Option("--workers", min=1, help="Processes; one a core.")]
 
+BeamRunner = Annotated[
+    str | None,
+    typer.Option(
+        "--beam-runner",
+        help="Apache Beam renders and writes, as in DirectRunner; needs the extra beam.",
+    ),
+]
+BeamOptions = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--beam-option",
+        help="Of the runner, as in direct_running_mode=multi_processing; repeat it.",
+    ),
+]
+
 DEFAULT_DATA_DIR = Path("data/tfds")
 DEFAULT_TRACKING_URI = "sqlite:///runs/mlflow.db"

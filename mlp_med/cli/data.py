@@ -7,6 +7,8 @@ import typer
 
 from mlp_med.cli.app import (
     DEFAULT_DATA_DIR,
+    BeamOptions,
+    BeamRunner,
     DataDir,
     DatasetName,
     FieldMm,
@@ -18,7 +20,13 @@ from mlp_med.cli.app import (
     console,
     data_app,
 )
-from mlp_med.cli.datasets import build_dataset, find_dataset, table_options, task_option
+from mlp_med.cli.datasets import (
+    beam_options,
+    build_dataset,
+    find_dataset,
+    table_options,
+    task_option,
+)
 
 
 @data_app.command("check")
@@ -49,10 +57,13 @@ def data_build(
     field_mm: FieldMm = None,
     spacing_mm: SpacingMm = None,
     task: Task = None,
+    beam_runner: BeamRunner = None,
+    beam_option: BeamOptions = None,
 ) -> None:
     """Build the same crops at several resolutions as TFDS datasets."""
     options = table_options(dataset, field_mm, spacing_mm)
     options |= task_option(dataset, task)
+    options |= beam_options(workers, beam_runner, beam_option)
     for builder in build_dataset(dataset, source, data_dir, resolution, workers, **options):
         counts = ", ".join(f"{s.num_examples} {name}" for name, s in builder.info.splits.items())
         console.print(f"{builder.info.full_name}: {counts} in {builder.data_dir}")

@@ -69,6 +69,24 @@ def task_option(dataset: str, task: str | None) -> dict[str, Any]:
     return {"task": task}
 
 
+def beam_options(
+    workers: int | None, runner: str | None, settings: list[str] | None
+) -> dict[str, Any]:
+    """Who builds instead of processes of ours; refused together with their number."""
+    if runner is None and not settings:
+        return {}
+    if runner is None:
+        raise DatasetError(
+            "--beam-option is for a Beam runner; name it: --beam-runner DirectRunner"
+        )
+    if workers is not None:
+        raise DatasetError(
+            "--workers counts processes of mlp-med; a Beam runner has its own, as in "
+            "--beam-option direct_num_workers=2"
+        )
+    return {"beam_runner": runner, "beam_options": settings or []}
+
+
 def quiet_tensorflow() -> None:
     """TensorFlow's start-up notices are not news to the user of a command."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")

@@ -8,7 +8,7 @@ from tfds_builders.breast_screening.breast_screening_dataset_builder import (
     preview,
 )
 from tfds_builders.breast_screening.survey import check
-from tfds_builders.local_source_builder import build_configs
+from tfds_builders.building import build_configs
 
 build = functools.partial(build_configs, Builder)
 

@@ -14,23 +14,18 @@ from tfds_builders.breast_screening.exams import VIEWS
 from tfds_builders.breast_screening.survey import (
     ASSESSMENT,
     RESOLUTIONS_MM,
-    SPLITS,
     TASKS,
     Survey,
     digest_only,
     survey_source,
 )
-from tfds_builders.crop_files import open_crops, remove_others, rendering_code_digest
+from tfds_builders.crop_files import remove_others, rendering_code_digest
 from tfds_builders.hashing import digest_of
-from tfds_builders.local_source_builder import (
-    LocalSourceBuilder,
-    built_configs,
-    logger,
-    resolution_configs,
-)
+from tfds_builders.local_source_builder import LocalSourceBuilder
 from tfds_builders.preview import PreviewCase
-from tfds_builders.processes import map_unordered
-from tfds_builders.scratch import require_free_space
+from tfds_builders.rendering import Rendering
+from tfds_builders.resolution_configs import resolution_configs
+from tfds_builders.stored_examples import StoredExample
 
 EXAMS_WORTH_A_WORKER = 4
 
@@ -54,10 +49,10 @@ class Builder(LocalSourceBuilder):
     DEFAULT_OPTIONS: ClassVar = {"task": ASSESSMENT}
 
     def __init__(self, *, task: str | None = None, **kwargs: Any):
-        self._survey: Survey | None = None
         super().__init__(options={"task": task}, **kwargs)
 
     def _info(self) -> tfds.core.DatasetInfo:
+        classes = TASKS[self.option_as_built("task")].values()
         grid = [crop_size(extent, self.builder_config.resolution) for extent in FIELD_MM]
         return self.dataset_info_from_configs(
             features=tfds.features.FeaturesDict(
@@ -65,7 +60,7 @@ class Builder(LocalSourceBuilder):
                     "image": tfds.features.Tensor(
                         shape=(*grid, len(VIEWS)), dtype=np.uint16, encoding="bytes"
                     ),
-                    "label": tfds.features.ClassLabel(names=list(TASKS[self._task()].values())),
+                    "label": tfds.features.ClassLabel(names=list(classes)),
                     "id": tfds.features.Text(),
                     "patient": tfds.features.Text(),
                     "birads_left": tfds.features.Scalar(dtype=np.int64),
@@ -79,74 +74,45 @@ class Builder(LocalSourceBuilder):
             metadata=tfds.core.MetadataDict(),
         )
 
-    def _task(self) -> str:
-        """As stated, else as a sibling was built, else the default."""
-        if "task" not in self._given_options:
-            built = built_configs(Path(self.data_dir_root), self.name, self.version)
-            for metadata in built.values():
-                self.options["task"] = metadata["options"]["task"]
-        return self.options["task"]
-
-    def survey(self) -> Survey:
-        """The source, looked at once."""
-        if self._survey is None:
-            self._survey = survey_source(self.source, self._task())
-        return self._survey
+    def look_at_source(self) -> Survey:
+        """Tables and headers; no pixels."""
+        return survey_source(self.source, self.option_as_built("task"))
 
     def source_digest(self) -> str:
         """Digest of the table and of the names and sizes of the images; not of pixels."""
         return self._survey.digest if self._survey else digest_only(self.source)
 
-    def check_source(self) -> None:
-        """Raises SourceError if there are problems; logs warnings."""
+    def rendering(self, builders: Sequence["Builder"]) -> Rendering:
+        """Each image is read once."""
         survey = self.survey()
-        survey.require_sound()
-        for warning in survey.warnings:
-            logger.warning("%s", warning)
-
-    def prepare_crops(self, builders: Sequence["Builder"]) -> None:
-        """Reads each image once for all of `builders`, in `num_workers` processes."""
-        survey = self.survey()
-        for builder in builders:
-            builder._survey = survey
-        jobs = _missing_jobs(survey, builders)
-        sizes = [survey.crop_bytes(builder.builder_config.resolution) for builder in builders]
-        # Crops, the datasets, and TFDS's own scratch for the largest of them.
-        require_free_space(Path(self.data_dir_root), 2 * sum(sizes) + max(sizes))
-        total = len(survey.exams)
-        done = total - len(jobs)
-        self.progress("rendering exams", done, total)
-        num_workers = min(self.num_workers, 1 + len(jobs) // EXAMS_WORTH_A_WORKER)
-        for _ in map_unordered(crops.render_exam, jobs, num_workers):
-            done += 1
-            self.progress("rendering exams", done, total)
+        return Rendering(
+            function=crops.render_exam,
+            jobs=_missing_jobs(survey, builders),
+            counted="exams",
+            total=len(survey.exams),
+            jobs_worth_a_worker=EXAMS_WORTH_A_WORKER,
+        )
 
     def extra_metadata(self) -> dict[str, Any]:
         """What everything later must know of the exams."""
         return {"phantom": self.survey().phantom, "description": self.survey().description()}
 
-    def _split_generators(self, dl_manager: Any) -> dict[str, Iterator]:
-        del dl_manager  # nothing is downloaded
-        return {split: self._generate_examples(split) for split in SPLITS}
-
-    def _generate_examples(self, split: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    def stored_examples(self, split: str) -> Iterator[StoredExample]:
+        """The exams of a split, a file each."""
         survey = self.survey()
         names = _file_names(survey)
         for row in survey.exams[survey.exams["split"] == split].itertuples():
             spacing = np.max([header.spacing_mm for header in survey.headers[row.id]], axis=0)
-            yield (
-                row.id,
-                {
-                    "image": np.array(open_crops(self.crop_folder() / names[row.id])),
-                    "label": row.label,
-                    "id": row.id,
-                    "patient": row.id,
-                    "birads_left": row.birads_left,
-                    "birads_right": row.birads_right,
-                    "density": row.density,
-                    "native_spacing_mm": spacing.astype(np.float32),
-                },
-            )
+            facts = {
+                "label": row.label,
+                "id": row.id,
+                "patient": row.id,
+                "birads_left": row.birads_left,
+                "birads_right": row.birads_right,
+                "density": row.density,
+                "native_spacing_mm": spacing.astype(np.float32),
+            }
+            yield StoredExample(self.crop_folder() / names[row.id], (), facts)
 
 
 def describe_source(source: Path | str, task: str | None = None) -> dict[str, Any]:

@@ -2,9 +2,9 @@
 
 import functools
 
+from tfds_builders.building import build_configs
 from tfds_builders.camelyon16.camelyon16_dataset_builder import Builder, preview
 from tfds_builders.camelyon16.survey import check
-from tfds_builders.local_source_builder import build_configs
 
 build = functools.partial(build_configs, Builder)
 

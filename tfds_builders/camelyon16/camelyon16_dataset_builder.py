@@ -14,7 +14,7 @@ from mlp_med.evidence import lesions
 from mlp_med.imaging.crop import crop_size
 from tfds_builders.camelyon16 import annotations, crops, patches, tissue
 from tfds_builders.camelyon16.crops import RenderJob, listing, read_listing, render_slide
-from tfds_builders.camelyon16.layout import LABELS, SPLITS
+from tfds_builders.camelyon16.layout import LABELS
 from tfds_builders.camelyon16.patches import FIELD_UM
 from tfds_builders.camelyon16.slides import Slide
 from tfds_builders.camelyon16.survey import (
@@ -25,12 +25,13 @@ from tfds_builders.camelyon16.survey import (
     digest_only,
     survey_source,
 )
-from tfds_builders.crop_files import open_crops, remove_others, rendering_code_digest
+from tfds_builders.crop_files import remove_others, rendering_code_digest
 from tfds_builders.hashing import digest_of
-from tfds_builders.local_source_builder import LocalSourceBuilder, logger, resolution_configs
+from tfds_builders.local_source_builder import LocalSourceBuilder
 from tfds_builders.preview import PreviewCase
-from tfds_builders.processes import map_unordered
-from tfds_builders.scratch import require_free_space
+from tfds_builders.rendering import Rendering
+from tfds_builders.resolution_configs import resolution_configs
+from tfds_builders.stored_examples import StoredExample
 
 
 class Builder(LocalSourceBuilder):
@@ -48,7 +49,6 @@ class Builder(LocalSourceBuilder):
     DEFAULT_OPTIONS: ClassVar = {"patches_per_slide": PATCHES_PER_SLIDE}
 
     def __init__(self, *, patches_per_slide: int | None = None, **kwargs: Any):
-        self._survey: Survey | None = None
         super().__init__(options={"patches_per_slide": patches_per_slide}, **kwargs)
 
     def _info(self) -> tfds.core.DatasetInfo:
@@ -74,39 +74,23 @@ class Builder(LocalSourceBuilder):
             metadata=tfds.core.MetadataDict(),
         )
 
-    def survey(self) -> Survey:
-        """The source, looked at once."""
-        if self._survey is None:
-            self._survey = survey_source(self.source, self.options["patches_per_slide"])
-        return self._survey
+    def look_at_source(self) -> Survey:
+        """Tables and headers; no pixels."""
+        return survey_source(self.source, self.options["patches_per_slide"])
 
     def source_digest(self) -> str:
         """Digest of annotations, test labels and the slides' ids and file sizes; not of pixels."""
         return self._survey.digest if self._survey else digest_only(self.source)
 
-    def check_source(self) -> None:
-        """Raises SourceError if there are problems; logs warnings."""
+    def rendering(self, builders: Sequence["Builder"]) -> Rendering:
+        """Each slide is opened once."""
         survey = self.survey()
-        survey.require_sound()
-        for warning in survey.warnings:
-            logger.warning("%s", warning)
+        jobs = _missing_jobs(survey, builders)
+        return Rendering(render_slide, jobs, counted="slides", total=len(survey.slides))
 
     def prepare_crops(self, builders: Sequence["Builder"]) -> None:
-        """Opens each slide once for all of `builders`, in `num_workers` processes."""
-        survey = self.survey()
-        for builder in builders:
-            builder._survey = survey
-            for warning in survey.warnings_at(builder.builder_config.resolution):
-                logger.warning("%s", warning)
-        jobs = _missing_jobs(survey, builders)
-        sizes = [survey.crop_bytes(builder.builder_config.resolution) for builder in builders]
-        # Crops, the datasets, and TFDS's own scratch for the largest of them.
-        require_free_space(Path(self.data_dir_root), 2 * sum(sizes) + max(sizes))
-        done = len(survey.slides) - len(jobs)
-        self.progress("rendering slides", done, len(survey.slides))
-        for _ in map_unordered(render_slide, jobs, self.num_workers):
-            done += 1
-            self.progress("rendering slides", done, len(survey.slides))
+        """Renders what is missing; raises SourceError where the slides lack tissue of a class."""
+        super().prepare_crops(builders)
         builders[0]._require_both_classes()  # self may be built, and its crops gone
 
     def _require_both_classes(self) -> None:
@@ -114,7 +98,7 @@ class Builder(LocalSourceBuilder):
         counts: Counter = Counter()
         for slide in self.survey().slides:
             counts.update((slide.split, p.label) for p in read_listing(self._crop_file(slide)))
-        for split in SPLITS:
+        for split in self.SPLITS:
             for label, name in enumerate(CLASSES):
                 if not counts[split, label]:
                     raise SourceError(
@@ -134,32 +118,24 @@ class Builder(LocalSourceBuilder):
             "partly_annotated": sorted(s.id for s in survey.slides if not s.exhaustive),
         }
 
-    def _split_generators(self, dl_manager: Any) -> dict[str, Iterator]:
-        del dl_manager  # nothing is downloaded
-        return {split: self._generate_examples(split) for split in SPLITS}
-
-    def _generate_examples(self, split: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    def stored_examples(self, split: str) -> Iterator[StoredExample]:
+        """The patches of a split, slide by slide."""
         for slide in self.survey().slides:
             if slide.split != split:
                 continue
-            path = self._crop_file(slide)
-            found = read_listing(path)
-            images = open_crops(path) if found else []
-            for image, patch in zip(images, found, strict=True):
-                yield (
-                    patch.id,
-                    {
-                        "image": np.array(image),
-                        "label": patch.label,
-                        "id": patch.id,
-                        "patient": slide.id,
-                        "slide_label": slide.label,
-                        "exhaustive": slide.exhaustive,
-                        "centre_um": np.array([patch.x_um, patch.y_um], dtype=np.float32),
-                        "diameter_mm": np.float32(patch.diameter_mm),
-                        "native_spacing_mm": np.float32(slide.header.pixel_um) / 1000,
-                    },
-                )
+            file = self._crop_file(slide)
+            for index, patch in enumerate(read_listing(file)):
+                facts = {
+                    "label": patch.label,
+                    "id": patch.id,
+                    "patient": slide.id,
+                    "slide_label": slide.label,
+                    "exhaustive": slide.exhaustive,
+                    "centre_um": np.array([patch.x_um, patch.y_um], dtype=np.float32),
+                    "diameter_mm": np.float32(patch.diameter_mm),
+                    "native_spacing_mm": np.float32(slide.header.pixel_um) / 1000,
+                }
+                yield StoredExample(file, index, facts)
 
     def _crop_file(self, slide: Slide) -> Path:
         return self.crop_folder() / _file_name(slide, self.options["patches_per_slide"])

@@ -2,13 +2,13 @@
 
 import functools
 
+from tfds_builders.building import build_configs
 from tfds_builders.cbis_ddsm_crops.cbis_ddsm_crops_dataset_builder import (
     Builder,
     describe_source,
     preview,
 )
 from tfds_builders.cbis_ddsm_crops.survey import check
-from tfds_builders.local_source_builder import build_configs
 
 build = functools.partial(build_configs, Builder)
 

@@ -18,7 +18,6 @@ from tfds_builders.cbis_ddsm_crops.crops import PIXEL_MM, LesionFiles, RenderJob
 from tfds_builders.cbis_ddsm_crops.survey import (
     LESION,
     RESOLUTIONS_MM,
-    SPLITS,
     TASKS,
     Survey,
     digest_only,
@@ -26,15 +25,11 @@ from tfds_builders.cbis_ddsm_crops.survey import (
 )
 from tfds_builders.crop_files import open_crops, remove_others, rendering_code_digest
 from tfds_builders.hashing import digest_of
-from tfds_builders.local_source_builder import (
-    LocalSourceBuilder,
-    built_configs,
-    logger,
-    resolution_configs,
-)
+from tfds_builders.local_source_builder import LocalSourceBuilder, logger
 from tfds_builders.preview import PreviewCase
-from tfds_builders.processes import map_unordered
-from tfds_builders.scratch import require_free_space
+from tfds_builders.rendering import Rendering
+from tfds_builders.resolution_configs import resolution_configs
+from tfds_builders.stored_examples import StoredExample
 
 VIEWS_WORTH_A_WORKER = 4
 BREAST_VIEW = ["patient", "side", "view"]
@@ -68,18 +63,18 @@ class Builder(LocalSourceBuilder):
     DEFAULT_OPTIONS: ClassVar = {"task": LESION}
 
     def __init__(self, *, task: str | None = None, **kwargs: Any):
-        self._survey: Survey | None = None
         super().__init__(options={"task": task}, **kwargs)
 
     def _info(self) -> tfds.core.DatasetInfo:
         size = crop_size(FIELD_MM, self.builder_config.resolution)
+        classes = TASKS[self.option_as_built("task")]
         return self.dataset_info_from_configs(
             features=tfds.features.FeaturesDict(
                 {
                     "image": tfds.features.Tensor(
                         shape=(size, size, 1), dtype=np.uint16, encoding="bytes"
                     ),
-                    "label": tfds.features.ClassLabel(names=list(TASKS[self._task()])),
+                    "label": tfds.features.ClassLabel(names=list(classes)),
                     "id": tfds.features.Text(),
                     "patient": tfds.features.Text(),
                     "lesion": tfds.features.Text(),
@@ -100,55 +95,37 @@ class Builder(LocalSourceBuilder):
             metadata=tfds.core.MetadataDict(),
         )
 
-    def _task(self) -> str:
-        """As stated, else as a sibling was built, else the default."""
-        if "task" not in self._given_options:
-            built = built_configs(Path(self.data_dir_root), self.name, self.version)
-            for metadata in built.values():
-                self.options["task"] = metadata["options"]["task"]
-        return self.options["task"]
-
-    def survey(self) -> Survey:
-        """The source, looked at once."""
-        if self._survey is None:
-            self._survey = survey_source(self.source, self._task())
-        return self._survey
+    def look_at_source(self) -> Survey:
+        """Tables and headers; no pixels."""
+        return survey_source(self.source, self.option_as_built("task"))
 
     def source_digest(self) -> str:
         """Digest of the tables and of the names and sizes of the files; not of pixels."""
         return self._survey.digest if self._survey else digest_only(self.source)
 
-    def check_source(self) -> None:
-        """Raises SourceError if there are problems; logs warnings."""
+    def rendering(self, builders: Sequence["Builder"]) -> Rendering:
+        """Each film is read once."""
         survey = self.survey()
-        survey.require_sound()
-        for warning in survey.warnings:
-            logger.warning("%s", warning)
+        jobs = _missing_jobs(survey, _views(survey), builders)
+        return Rendering(
+            function=crops.render_view,
+            jobs=jobs,
+            counted="lesions",
+            total=len(survey.lesions),
+            counts=[len(job.lesions) for job in jobs],
+            jobs_worth_a_worker=VIEWS_WORTH_A_WORKER,
+        )
 
     def prepare_crops(self, builders: Sequence["Builder"]) -> None:
-        """Reads each film once for all of `builders`, in `num_workers` processes."""
-        survey = self.survey()
-        for builder in builders:
-            builder._survey = survey
-        views = _views(survey)
-        jobs = _missing_jobs(survey, views, builders)
-        sizes = [survey.crop_bytes(builder.builder_config.resolution) for builder in builders]
-        # Crops, the datasets, and TFDS's own scratch for the largest of them.
-        require_free_space(Path(self.data_dir_root), 2 * sum(sizes) + max(sizes))
-        total = len(survey.lesions)
-        done = total - sum(len(job.lesions) for job in jobs)
-        self.progress("rendering lesions", done, total)
-        num_workers = min(self.num_workers, 1 + len(jobs) // VIEWS_WORTH_A_WORKER)
-        for job in map_unordered(crops.render_view, jobs, num_workers):
-            done += len(job.lesions)
-            self.progress("rendering lesions", done, total)
-        left_out = _left_out(builders[0], views)
+        """Renders what is missing; logs how many lesions are left out."""
+        super().prepare_crops(builders)
+        left_out = _left_out(builders[0], _views(self.survey()))
         if left_out:
             logger.warning(
                 "%s of %s lesions are left out: an empty mask, or no field without a lesion in "
                 "that breast is like theirs",
                 f"{left_out:,}",
-                f"{total:,}",
+                f"{len(self.survey().lesions):,}",
             )
 
     def extra_metadata(self) -> dict[str, Any]:
@@ -161,32 +138,27 @@ class Builder(LocalSourceBuilder):
             "num_lesions_left_out": _left_out(self, _views(survey)),
         }
 
-    def _split_generators(self, dl_manager: Any) -> dict[str, Iterator]:
-        del dl_manager  # nothing is downloaded
-        views = _views(self.survey())
-        return {
-            split: self._generate_examples(
-                [view for view in views if view.lesions["split"].iloc[0] == split]
-            )
-            for split in SPLITS
-        }
-
-    def _generate_examples(self, views: list[View]) -> Iterator[tuple[str, dict[str, Any]]]:
-        for view in views:
-            path = self.crop_folder() / view.file_name
-            facts = open_crops(facts_path(path))
-            images = open_crops(path)
-            for row, known, some in zip(view.lesions.itertuples(), facts, images, strict=True):
-                if not _complete(known, images.shape[1]):
+    def stored_examples(self, split: str) -> Iterator[StoredExample]:
+        """The crops of a split, view by view."""
+        per_lesion = self.survey().crops_per_lesion
+        for view in _views(self.survey()):
+            if view.lesions["split"].iloc[0] != split:
+                continue
+            file = self.crop_folder() / view.file_name
+            found = open_crops(facts_path(file))
+            for index, (row, known) in enumerate(
+                zip(view.lesions.itertuples(), found, strict=True)
+            ):
+                if not _complete(known, per_lesion):
                     continue
                 lesion = _example(row, known)
-                yield row.id, {**lesion, "image": np.array(some[0]), "label": row.label}
-                if len(some) == 2:
-                    name = f"{row.id}_background"
+                yield StoredExample(file, (index, 0), {**lesion, "label": row.label})
+                if per_lesion == 2:
                     # No lesion here, so nothing of one but which it is set against.
-                    without = {"id": name, "diameter_mm": np.float32(0), "label": 0}
+                    without = {"diameter_mm": np.float32(0), "label": 0}
                     where = {"centre_mm": np.array(known[3:], np.float32)}
-                    yield name, {**lesion, **without, **where, "image": np.array(some[1])}
+                    name = {"id": f"{row.id}_background"}
+                    yield StoredExample(file, (index, 1), {**lesion, **without, **where, **name})
 
 
 def describe_source(source: Path | str, task: str | None = None) -> dict[str, Any]:

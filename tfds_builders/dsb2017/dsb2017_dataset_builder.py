@@ -14,23 +14,19 @@ from mlp_med.imaging.hounsfield import render_hounsfield
 from tfds_builders.crop_files import open_crops, remove_others, rendering_code_digest
 from tfds_builders.dsb2017 import crops, scans
 from tfds_builders.dsb2017.crops import RenderJob, centre_file, read_chest, render_exam
-from tfds_builders.dsb2017.release import CLASSES, SPLITS, Release, digest_only, find_release
+from tfds_builders.dsb2017.release import CLASSES, Release, digest_only, find_release
 from tfds_builders.dsb2017.survey import (
     FIELD_MM,
     RESOLUTIONS_MM,
     Survey,
-    exam_bytes,
     survey_source,
 )
 from tfds_builders.hashing import digest_of
-from tfds_builders.local_source_builder import (
-    LocalSourceBuilder,
-    logger,
-    resolution_configs,
-)
+from tfds_builders.local_source_builder import LocalSourceBuilder
 from tfds_builders.preview import PreviewCase
-from tfds_builders.processes import map_unordered
-from tfds_builders.scratch import require_free_space
+from tfds_builders.rendering import Rendering
+from tfds_builders.resolution_configs import resolution_configs
+from tfds_builders.stored_examples import StoredExample
 
 SCANS_WORTH_A_WORKER = 2  # a process starts in 1.5 s, and a scan takes several
 
@@ -46,10 +42,6 @@ class Builder(LocalSourceBuilder):
     RELEASE_NOTES: ClassVar = {"1.0.0": "First release."}
     BUILDER_CONFIGS = resolution_configs(RESOLUTIONS_MM, "mm")
     DEFAULT_BUILDER_CONFIG_NAME = "2mm"
-
-    def __init__(self, **kwargs: Any):
-        self._survey: Survey | None = None
-        super().__init__(**kwargs)
 
     def _info(self) -> tfds.core.DatasetInfo:
         size = crop_size(FIELD_MM, self.builder_config.resolution)
@@ -71,37 +63,24 @@ class Builder(LocalSourceBuilder):
             metadata=tfds.core.MetadataDict(),
         )
 
-    def survey(self) -> Survey:
-        """The source, looked at once."""
-        if self._survey is None:
-            self._survey = survey_source(self.source)
-        return self._survey
+    def look_at_source(self) -> Survey:
+        """Tables and headers; no pixels."""
+        return survey_source(self.source)
 
     def source_digest(self) -> str:
         """Digest of tables, file names and sizes; not of voxels."""
         return self._survey.release.digest if self._survey else digest_only(self.source)
 
-    def check_source(self) -> None:
-        """Raises SourceError if there are problems."""
-        self.survey().require_sound()
-
-    def prepare_crops(self, builders: Sequence["Builder"]) -> None:
-        """Reads each scan once for all of `builders`, in `num_workers` processes."""
+    def rendering(self, builders: Sequence["Builder"]) -> Rendering:
+        """Each scan is read once."""
         survey = self.survey()
-        warnings = list(survey.warnings)
-        for builder in builders:
-            builder._survey = survey
-            warnings += survey.warnings_at(builder.builder_config.resolution)
-        for warning in warnings:
-            logger.warning("%s", warning)
-        jobs = _missing_jobs(survey, builders)
-        require_free_space(Path(self.data_dir_root), _needed_bytes(survey, builders, jobs))
-        done = len(survey.exams) - len(jobs)
-        self.progress("rendering scans", done, len(survey.exams))
-        num_workers = min(self.num_workers, 1 + len(jobs) // SCANS_WORTH_A_WORKER)
-        for _ in map_unordered(render_exam, jobs, num_workers):
-            done += 1
-            self.progress("rendering scans", done, len(survey.exams))
+        return Rendering(
+            function=render_exam,
+            jobs=_missing_jobs(survey, builders),
+            counted="scans",
+            total=len(survey.exams),
+            jobs_worth_a_worker=SCANS_WORTH_A_WORKER,
+        )
 
     def extra_metadata(self) -> dict[str, Any]:
         """Whether the scans are synthetic, and how many are coarser than this resolution."""
@@ -112,28 +91,21 @@ class Builder(LocalSourceBuilder):
             "num_finer_than_native": survey.num_finer_than_native(self.builder_config.resolution),
         }
 
-    def _split_generators(self, dl_manager: Any) -> dict[str, Iterator]:
-        del dl_manager  # nothing is downloaded
-        return {split: self._generate_examples(split) for split in SPLITS}
-
-    def _generate_examples(self, split: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    def stored_examples(self, split: str) -> Iterator[StoredExample]:
+        """The patients of a split, a file each."""
         survey = self.survey()
         code_digest = _code_digest()
-        exams = survey.exams[survey.exams["split"] == split]
-        for row in exams.itertuples():
-            path = self.crop_folder() / _file_name(survey.release, row.patient, code_digest)
-            scan = survey.scans[row.patient]
-            yield (
-                row.patient,
-                {
-                    "image": np.array(open_crops(path))[..., np.newaxis],
-                    "label": row.label,
-                    "id": row.patient,
-                    "patient": row.patient,
-                    "centre_mm": np.array(open_crops(centre_file(path)), dtype=np.float32),
-                    "native_spacing_mm": np.array(scan.spacing_mm, dtype=np.float32),
-                },
-            )
+        for row in survey.exams[survey.exams["split"] == split].itertuples():
+            file = self.crop_folder() / _file_name(survey.release, row.patient, code_digest)
+            spacing = survey.scans[row.patient].spacing_mm
+            facts = {
+                "label": row.label,
+                "id": row.patient,
+                "patient": row.patient,
+                "centre_mm": np.array(open_crops(centre_file(file)), dtype=np.float32),
+                "native_spacing_mm": np.array(spacing, dtype=np.float32),
+            }
+            yield StoredExample(file, (), facts)
 
 
 def preview(
@@ -185,13 +157,6 @@ def _missing_jobs(survey: Survey, builders: Sequence[Builder]) -> list[RenderJob
     for builder in builders:
         remove_others(builder.crop_folder(), wanted)
     return jobs
-
-
-def _needed_bytes(survey: Survey, builders: Sequence[Builder], jobs: list[RenderJob]) -> int:
-    """Crops still to render, the datasets, and TFDS's own scratch for the largest of them."""
-    sizes = [survey.crop_bytes(builder.builder_config.resolution) for builder in builders]
-    to_render = sum(exam_bytes(spacing) for job in jobs for spacing, _ in job.targets)
-    return to_render + sum(sizes) + max(sizes)
 
 
 def _file_name(release: Release, patient: str, code_digest: str) -> str:

@@ -2,7 +2,7 @@
 
 import functools
 
-from tfds_builders.local_source_builder import build_configs
+from tfds_builders.building import build_configs
 from tfds_builders.luna16.luna16_dataset_builder import Builder, preview
 from tfds_builders.luna16.survey import check
 

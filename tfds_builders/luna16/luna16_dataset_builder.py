@@ -11,15 +11,10 @@ import tensorflow_datasets as tfds
 from mlp_med.imaging.crop import crop_size
 from mlp_med.imaging.hounsfield import render_hounsfield
 from mlp_med.imaging.volume import read_volume
-from tfds_builders.crop_files import open_crops, remove_others, rendering_code_digest
-from tfds_builders.local_source_builder import (
-    LocalSourceBuilder,
-    logger,
-    resolution_configs,
-)
+from tfds_builders.crop_files import remove_others, rendering_code_digest
+from tfds_builders.local_source_builder import LocalSourceBuilder
 from tfds_builders.luna16 import crops
 from tfds_builders.luna16.crops import RenderJob, render_scan
-from tfds_builders.luna16.layout import SPLITS
 from tfds_builders.luna16.scans import Scan
 from tfds_builders.luna16.survey import (
     CLASSES,
@@ -32,8 +27,9 @@ from tfds_builders.luna16.survey import (
     survey_source,
 )
 from tfds_builders.preview import PreviewCase
-from tfds_builders.processes import map_unordered
-from tfds_builders.scratch import require_free_space
+from tfds_builders.rendering import Rendering
+from tfds_builders.resolution_configs import resolution_configs
+from tfds_builders.stored_examples import StoredExample
 
 SCANS_WORTH_A_WORKER = 10  # a process starts in 1.5 s, in which another renders about 20 scans
 
@@ -56,7 +52,6 @@ class Builder(LocalSourceBuilder):
     DEFAULT_OPTIONS: ClassVar = {"negatives_per_positive": NEGATIVES_PER_POSITIVE}
 
     def __init__(self, *, negatives_per_positive: float | None = None, **kwargs: Any):
-        self._survey: Survey | None = None
         super().__init__(options={"negatives_per_positive": negatives_per_positive}, **kwargs)
 
     def _info(self) -> tfds.core.DatasetInfo:
@@ -81,39 +76,24 @@ class Builder(LocalSourceBuilder):
             metadata=tfds.core.MetadataDict(),
         )
 
-    def survey(self) -> Survey:
-        """The source, looked at once."""
-        if self._survey is None:
-            self._survey = survey_source(self.source, self.options["negatives_per_positive"])
-        return self._survey
+    def look_at_source(self) -> Survey:
+        """Tables and headers; no pixels."""
+        return survey_source(self.source, self.options["negatives_per_positive"])
 
     def source_digest(self) -> str:
         """Digest of tables, headers and file sizes; not of voxels."""
         return self._survey.digest if self._survey else digest_only(self.source)
 
-    def check_source(self) -> None:
-        """Raises SourceError if there are problems."""
-        self.survey().require_sound()
-
-    def prepare_crops(self, builders: Sequence["Builder"]) -> None:
-        """Renders each scan once for all of `builders`, in `num_workers` processes."""
+    def rendering(self, builders: Sequence["Builder"]) -> Rendering:
+        """Each scan is read once."""
         survey = self.survey()
-        warnings = list(survey.warnings)
-        for builder in builders:
-            builder._survey = survey
-            warnings += survey.warnings_at(builder.builder_config.resolution)
-        for warning in warnings:
-            logger.warning("%s", warning)
-        jobs = _missing_jobs(survey, builders)
-        data_dir = Path(self.data_dir_root)
-        require_free_space(data_dir, _needed_bytes(survey, builders, jobs))
-        num_scans = survey.examples["series"].nunique()
-        done = num_scans - len(jobs)
-        self.progress("rendering scans", done, num_scans)
-        num_workers = min(self.num_workers, 1 + len(jobs) // SCANS_WORTH_A_WORKER)
-        for _ in map_unordered(render_scan, jobs, num_workers):
-            done += 1
-            self.progress("rendering scans", done, num_scans)
+        return Rendering(
+            function=render_scan,
+            jobs=_missing_jobs(survey, builders),
+            counted="scans",
+            total=survey.examples["series"].nunique(),
+            jobs_worth_a_worker=SCANS_WORTH_A_WORKER,
+        )
 
     def extra_metadata(self) -> dict[str, Any]:
         """Whether the scans are synthetic, and how many are coarser than this resolution."""
@@ -125,31 +105,25 @@ class Builder(LocalSourceBuilder):
             "num_finer_than_native": survey.num_finer_than_native(self.builder_config.resolution),
         }
 
-    def _split_generators(self, dl_manager: Any) -> dict[str, Iterator]:
-        del dl_manager  # nothing is downloaded
-        return {split: self._generate_examples(split) for split in SPLITS}
-
-    def _generate_examples(self, split: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    def stored_examples(self, split: str) -> Iterator[StoredExample]:
+        """The candidates of a split, scan by scan."""
         survey = self.survey()
         code_digest = rendering_code_digest(crops.__file__)
         examples = survey.examples[survey.examples["split"] == split]
         for series, rows in examples.groupby("series"):
             scan = survey.scans[series]
-            images = open_crops(self.crop_folder() / _file_name(scan, rows, code_digest))
-            for image, row in zip(images, rows.itertuples(), strict=True):
-                yield (
-                    row.id,
-                    {
-                        "image": image[..., np.newaxis],
-                        "label": row.label,
-                        "id": row.id,
-                        "patient": series,
-                        "centre_mm": np.array([row.x, row.y, row.z], dtype=np.float32),
-                        "diameter_mm": np.float32(row.diameter_mm),
-                        "native_spacing_mm": np.array(scan.header.spacing_mm, dtype=np.float32),
-                        "fold": scan.fold,
-                    },
-                )
+            file = self.crop_folder() / _file_name(scan, rows, code_digest)
+            for index, row in enumerate(rows.itertuples()):
+                facts = {
+                    "label": row.label,
+                    "id": row.id,
+                    "patient": series,
+                    "centre_mm": np.array([row.x, row.y, row.z], dtype=np.float32),
+                    "diameter_mm": np.float32(row.diameter_mm),
+                    "native_spacing_mm": np.array(scan.header.spacing_mm, dtype=np.float32),
+                    "fold": scan.fold,
+                }
+                yield StoredExample(file, index, facts)
 
 
 def preview(
@@ -196,17 +170,6 @@ def _missing_jobs(survey: Survey, builders: Sequence[Builder]) -> list[RenderJob
     for builder in builders:
         remove_others(builder.crop_folder(), wanted)
     return jobs
-
-
-def _needed_bytes(survey: Survey, builders: Sequence[Builder], jobs: list[RenderJob]) -> int:
-    """Crops still to render, the datasets, and TFDS's own scratch for the largest of them."""
-    sizes = [survey.crop_bytes(builder.builder_config.resolution) for builder in builders]
-    to_render = sum(
-        2 * crop_size(EXTENT_MM, spacing) ** 3 * len(job.centres_mm)
-        for job in jobs
-        for spacing, _ in job.targets
-    )
-    return to_render + sum(sizes) + max(sizes)
 
 
 def _file_name(scan: Scan, rows: pd.DataFrame, code_digest: str) -> str:

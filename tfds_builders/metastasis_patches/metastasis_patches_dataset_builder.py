@@ -10,26 +10,22 @@ import pandas as pd
 import tensorflow_datasets as tfds
 
 from mlp_med.imaging.image import read_patch, render_image
-from tfds_builders.crop_files import open_crops, remove_others, rendering_code_digest
+from tfds_builders.crop_files import remove_others, rendering_code_digest
 from tfds_builders.hashing import digest_of
-from tfds_builders.local_source_builder import (
-    LocalSourceBuilder,
-    logger,
-    resolution_configs,
-)
+from tfds_builders.local_source_builder import LocalSourceBuilder
 from tfds_builders.metastasis_patches import crops
 from tfds_builders.metastasis_patches.survey import (
     CLASSES,
     FACTORS,
     NATIVE_PIXELS,
-    SPLITS,
     Survey,
     digest_only,
     survey_source,
 )
 from tfds_builders.preview import PreviewCase
-from tfds_builders.processes import map_unordered
-from tfds_builders.scratch import require_free_space
+from tfds_builders.rendering import Rendering
+from tfds_builders.resolution_configs import resolution_configs
+from tfds_builders.stored_examples import StoredExample
 
 PATCHES_A_FILE = 500  # 14 MB at the finest resolution
 
@@ -55,10 +51,6 @@ class Builder(LocalSourceBuilder):
     BUILDER_CONFIGS = resolution_configs(tuple(FACTORS), "um")
     DEFAULT_BUILDER_CONFIG_NAME = "0.97um"
 
-    def __init__(self, **kwargs: Any):
-        self._survey: Survey | None = None
-        super().__init__(**kwargs)
-
     def _info(self) -> tfds.core.DatasetInfo:
         size = NATIVE_PIXELS // self.factor
         return self.dataset_info_from_configs(
@@ -82,59 +74,38 @@ class Builder(LocalSourceBuilder):
         """Native pixels a pixel of this config, along each axis."""
         return FACTORS[self.builder_config.resolution]
 
-    def survey(self) -> Survey:
-        """The source, looked at once."""
-        if self._survey is None:
-            self._survey = survey_source(self.source)
-        return self._survey
+    def look_at_source(self) -> Survey:
+        """Tables and headers; no pixels."""
+        return survey_source(self.source)
 
     def source_digest(self) -> str:
         """Digest of the labels and of the names and sizes of the files; not of pixels."""
         return self._survey.digest if self._survey else digest_only(self.source)
 
-    def check_source(self) -> None:
-        """Raises SourceError if there are problems; logs warnings."""
+    def rendering(self, builders: Sequence["Builder"]) -> Rendering:
+        """Each patch is read once."""
         survey = self.survey()
-        survey.require_sound()
-        for warning in survey.warnings:
-            logger.warning("%s", warning)
-
-    def prepare_crops(self, builders: Sequence["Builder"]) -> None:
-        """Reads each patch once for all of `builders`, in `num_workers` processes."""
-        survey = self.survey()
-        for builder in builders:
-            builder._survey = survey
-        portions = _portions(survey)
-        jobs = _missing_jobs(survey, portions, builders)
-        sizes = [survey.crop_bytes(builder.builder_config.resolution) for builder in builders]
-        # Crops, the datasets, and TFDS's own scratch for the largest of them.
-        require_free_space(Path(self.data_dir_root), 2 * sum(sizes) + max(sizes))
-        done = len(survey.patches) - sum(len(job.paths) for job in jobs)
-        self.progress("rendering patches", done, len(survey.patches))
-        for job in map_unordered(crops.render_patches, jobs, self.num_workers):
-            done += len(job.paths)
-            self.progress("rendering patches", done, len(survey.patches))
+        jobs = _missing_jobs(survey, _portions(survey), builders)
+        return Rendering(
+            function=crops.render_patches,
+            jobs=jobs,
+            counted="patches",
+            total=len(survey.patches),
+            counts=[len(job.paths) for job in jobs],
+        )
 
     def extra_metadata(self) -> dict[str, Any]:
         """Whether the patches are synthetic."""
         return {"phantom": self.survey().phantom}
 
-    def _split_generators(self, dl_manager: Any) -> dict[str, Iterator]:
-        del dl_manager  # nothing is downloaded
-        portions = _portions(self.survey())
-        return {
-            split: self._generate_examples([part for part in portions if part.split == split])
-            for split in SPLITS
-        }
-
-    def _generate_examples(self, portions: list[Portion]) -> Iterator[tuple[str, dict[str, Any]]]:
-        for portion in portions:
-            images = open_crops(self.crop_folder() / portion.file_name)
-            for image, row in zip(images, portion.patches.itertuples(), strict=True):
-                yield (
-                    row.id,
-                    {"image": np.array(image), "label": row.label, "id": row.id, "patient": ""},
-                )
+    def stored_examples(self, split: str) -> Iterator[StoredExample]:
+        """The patches of a split, portion by portion."""
+        for portion in _portions(self.survey()):
+            if portion.split != split:
+                continue
+            file = self.crop_folder() / portion.file_name
+            for index, row in enumerate(portion.patches.itertuples()):
+                yield StoredExample(file, index, {"label": row.label, "id": row.id, "patient": ""})
 
 
 def preview(

@@ -2,7 +2,7 @@
 
 import functools
 
-from tfds_builders.local_source_builder import build_configs
+from tfds_builders.building import build_configs
 from tfds_builders.table.survey import check
 from tfds_builders.table.table_dataset_builder import Builder, describe_source, preview
 

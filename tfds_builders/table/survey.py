@@ -71,7 +71,7 @@ class Survey:
         """Centres of some of the examples, float64 [k, dims]."""
         return rows[list(CENTRE[: self.require_sound().spatial_dims])].to_numpy()
 
-    def bytes_at(self, spacing_mm: float) -> int:
+    def crop_bytes(self, spacing_mm: float) -> int:
         """Bytes of all crops at one resolution."""
         design = self.design
         assert design is not None
@@ -171,7 +171,7 @@ def check(source: Path | str, **options: Any) -> SourceReport:
     except SourceError as error:
         return SourceReport(dataset="table", source=source, problems=[str(error)])
     design, labels = survey.design, survey.examples["label"]
-    crops = {f"{r:g}mm": survey.bytes_at(r) for r in design.resolutions} if design else {}
+    crops = {f"{r:g}mm": survey.crop_bytes(r) for r in design.resolutions} if design else {}
     return SourceReport(
         dataset="table",
         source=source,

@@ -10,21 +10,16 @@ import tensorflow_datasets as tfds
 from mlp_med.errors import DatasetError
 from mlp_med.imaging.crop import crop_size
 from mlp_med.imaging.formats import read_image
-from tfds_builders.crop_files import open_crops
-from tfds_builders.local_source_builder import (
-    LocalSourceBuilder,
-    ResolutionConfig,
-    built_configs,
-    logger,
-    resolution_configs,
-)
+from tfds_builders.built_configs import built_configs
+from tfds_builders.local_source_builder import LocalSourceBuilder
 from tfds_builders.preview import PreviewCase
-from tfds_builders.processes import map_unordered
-from tfds_builders.scratch import require_free_space
+from tfds_builders.rendering import Rendering
+from tfds_builders.resolution_configs import ResolutionConfig, resolution_configs
+from tfds_builders.stored_examples import StoredExample
 from tfds_builders.table.crops import render, render_images
 from tfds_builders.table.design import Design
-from tfds_builders.table.portions import Portion, find_portions, missing_jobs
-from tfds_builders.table.rows import CLASSES, SPLITS
+from tfds_builders.table.portions import find_portions, missing_jobs
+from tfds_builders.table.rows import CLASSES
 from tfds_builders.table.survey import Survey, digest_only, survey_source
 from tfds_builders.table.window import choose_window
 
@@ -43,7 +38,6 @@ class Builder(LocalSourceBuilder):
         ladder: the resolutions that this dataset can have, in mm.
         intensity_window: native values that a network sees as 0 and 1.
         fill: value outside an image.
-        survey: of the source with these options, where the caller has it.
         **kwargs: of `LocalSourceBuilder`, among them `source`.
     """
 
@@ -64,10 +58,8 @@ class Builder(LocalSourceBuilder):
         ladder: Sequence[float] | None = None,
         intensity_window: Sequence[float] | None = None,
         fill: float | None = None,
-        survey: Survey | None = None,
         **kwargs: Any,
     ):
-        self._survey = survey
         self._window: tuple[float, float] | None = None
         options = {
             "field_mm": field_mm,
@@ -124,23 +116,21 @@ class Builder(LocalSourceBuilder):
             return Design(**{**kept, "resolutions": tuple(kept["resolutions"])})
         return None if self._source is None else self.survey().require_sound()
 
-    def survey(self) -> Survey:
-        """The source, looked at once, with the options of a built sibling where there is one."""
-        if self._survey is None:
-            options = dict(self.options)
-            built = built_configs(Path(self.data_dir_root), self.name, self.version)
-            for metadata in built.values():
-                options = {**metadata["options"], **options}
-            options["resolutions"] = options.pop("ladder", None)
-            self._survey = survey_source(self.source, **options)
-        return self._survey
+    def look_at_source(self) -> Survey:
+        """The csv file and headers, with the options of a built sibling where there is one."""
+        options = dict(self.options)
+        for metadata in built_configs(Path(self.data_dir_root), self.name, self.version).values():
+            options = {**metadata["options"], **options}
+        options["resolutions"] = options.pop("ladder", None)
+        return survey_source(self.source, **options)
 
     def source_digest(self) -> str:
         """Digest of the csv file and of size and first 4 KiB of every file; not of all voxels."""
         return self._survey.digest if self._survey else digest_only(self.source)
 
     def check_source(self) -> None:
-        """Raises SourceError if there are problems."""
+        """Logs warnings; raises SourceError if there are problems."""
+        super().check_source()
         design = self.survey().require_sound()
         if self.builder_config.resolution not in design.resolutions:
             raise DatasetError(
@@ -149,26 +139,25 @@ class Builder(LocalSourceBuilder):
             )
 
     def prepare_crops(self, builders: Sequence["Builder"]) -> None:
-        """Reads each image once for all of `builders`, in `num_workers` processes."""
-        survey = self.survey()
-        for warning in survey.warnings:
-            logger.warning("%s", warning)
+        """Renders what is missing; finds the window that all resolutions share."""
         window = self._intensity_window()
         for builder in builders:
-            builder._survey, builder._window = survey, window
-        portions = find_portions(survey, self.options.get("fill"))
+            builder._window = window
+        super().prepare_crops(builders)
+
+    def rendering(self, builders: Sequence["Builder"]) -> Rendering:
+        """Each image is read once."""
+        survey, fill = self.survey(), self.options.get("fill")
         folders = {b.builder_config.resolution: b.crop_folder() for b in builders}
-        jobs = missing_jobs(survey, portions, folders, self.options.get("fill"))
-        sizes = [survey.bytes_at(builder.builder_config.resolution) for builder in builders]
-        # Crops, the datasets, and TFDS's own scratch for the largest of them.
-        require_free_space(Path(self.data_dir_root), 2 * sum(sizes) + max(sizes))
-        total = len(survey.examples)
-        done = total - sum(job.num_crops for job in jobs)
-        self.progress("rendering crops", done, total)
-        num_workers = min(self.num_workers, 1 + len(jobs) // JOBS_WORTH_A_WORKER)
-        for job in map_unordered(render_images, jobs, num_workers):
-            done += job.num_crops
-            self.progress("rendering crops", done, total)
+        jobs = missing_jobs(survey, find_portions(survey, fill), folders, fill)
+        return Rendering(
+            function=render_images,
+            jobs=jobs,
+            counted="crops",
+            total=len(survey.examples),
+            counts=[job.num_crops for job in jobs],
+            jobs_worth_a_worker=JOBS_WORTH_A_WORKER,
+        )
 
     def extra_metadata(self) -> dict[str, Any]:
         """What everything later must know of the crops, since no code says it."""
@@ -195,33 +184,27 @@ class Builder(LocalSourceBuilder):
             self._window = choose_window(self.survey(), stated)
         return self._window
 
-    def _split_generators(self, dl_manager: Any) -> dict[str, Iterator]:
-        del dl_manager  # nothing is downloaded
-        portions = find_portions(self.survey(), self.options.get("fill"))
-        return {
-            split: self._generate_examples([part for part in portions if part.split == split])
-            for split in SPLITS
-        }
-
-    def _generate_examples(self, portions: list[Portion]) -> Iterator[tuple[str, dict[str, Any]]]:
+    def stored_examples(self, split: str) -> Iterator[StoredExample]:
+        """The crops of a split, portion by portion."""
         survey = self.survey()
-        for portion in portions:
-            images = open_crops(self.crop_folder() / portion.file_name)
+        for portion in find_portions(survey, self.options.get("fill")):
+            if portion.split != split:
+                continue
+            file = self.crop_folder() / portion.file_name
             centres = survey.centres_mm(portion.examples)
-            for image, centre, row in zip(
-                images, centres, portion.examples.itertuples(), strict=True
-            ):
-                example = {
-                    "image": np.array(image),
+            rows = portion.examples.itertuples()
+            for index, (row, centre) in enumerate(zip(rows, centres, strict=True)):
+                spacing = survey.headers[row.path].spacing_mm
+                facts = {
                     "label": row.label,
                     "id": row.id,
                     "patient": row.patient,
                     "centre_mm": centre.astype(np.float32),
-                    "native_spacing_mm": np.array(survey.headers[row.path].spacing_mm, np.float32),
+                    "native_spacing_mm": np.array(spacing, np.float32),
                 }
                 if survey.require_sound().has_diameter:
-                    example["diameter_mm"] = np.float32(row.diameter_mm)
-                yield row.id, example
+                    facts["diameter_mm"] = np.float32(row.diameter_mm)
+                yield StoredExample(file, index, facts)
 
 
 def describe_source(source: Path | str, **options: Any) -> dict[str, Any]:

@@ -257,7 +257,7 @@ def test_other_code_renders_anew(
 ) -> None:
     source = tiny_source()
     monkeypatch.setattr(Builder, "write", lambda self: None)  # the crops stay
-    monkeypatch.setattr("tfds_builders.local_source_builder.remove_crop_store", lambda *_: None)
+    monkeypatch.setattr("tfds_builders.building.remove_crop_store", lambda *_: None)
     read = count_readings(monkeypatch)
     module = "tfds_builders.luna16.luna16_dataset_builder"
     build(source.root, tmp_path / "data", COARSE, num_workers=1)
