@@ -26,6 +26,7 @@ Replicas.  The global batch is the axis; how many replicas share it changes noth
 
 from collections.abc import Mapping
 from dataclasses import replace
+from math import exp
 
 from experiments.batch_sizes import SIZES as SIZES
 from experiments.batch_sizes import BatchSize
@@ -113,7 +114,7 @@ def claims(
             question=QUESTION,
             name="d",
             statement=f"{very_large} ends in a minimum whose sharpness φ exceeds that of "
-            f"{reference} by more than e^{size.margin_log_sharpness:g} times, {at_loss}",
+            f"{reference} by more than {exp(size.margin_log_sharpness):.3g} times, {at_loss}",
             margin=size.margin_log_sharpness,
             primary=(very_large, reference),
             metric="log_sharpness",

@@ -139,8 +139,9 @@ def _time_numbers(times: Mapping[str, Sequence[FollowUp]]) -> list[str]:
     examples = times.get("examples_to_target", ())
     seconds = [run.time for run in times.get("seconds_to_target", ()) if run.reached]
     reached = [run.time for run in examples if run.reached]
+    either = examples or times.get("seconds_to_target", ())
     return [
-        f"{len(reached)} of {len(examples)}",
+        f"{sum(run.reached for run in either)} of {len(either)}",
         f.count(sum(reached) / len(reached)) if reached else f.NOT_KNOWN,
         f.duration(sum(seconds) / len(seconds)) if seconds else f.NOT_KNOWN,
     ]
@@ -152,6 +153,7 @@ def _minimum_rows(data: StudyData) -> list[list[str]]:
         [
             str(arm),
             f"{cells['final_training_loss'].mean():.3f}",
+            f"{int(cells['reached_training_loss'].sum())} of {len(cells)}",
             *(_number(cells[name]) for name in SHARPNESS),
             _number(cells["critical_batch"]),
         ]

@@ -56,8 +56,10 @@ def write_several_report(
         figures=tuple(out_dir / name for name in written),
         sentence="\n".join(analysis.sentences),
     )
+    # MLflow takes no comma in the name of a tag.
     outcomes = {
-        f"verdict.{judged.claim.name}": judged.outcome or "none" for judged in analysis.judged
+        f"verdict.{judged.claim.name.replace(',', '')}": judged.outcome or "none"
+        for judged in analysis.judged
     }
     files = [paths.page, paths.verdict, *paths.figures]
     log_report(ledger, record.run_id, files, tags=outcomes, metrics={})

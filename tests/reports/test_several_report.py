@@ -38,7 +38,7 @@ def claim(name, primary, metric="auc", margin=0.01, target=None):
 
 CLAIMS = (
     claim("a", (BEST, SMALL)),
-    claim("b", (SMALL, BEST), "seconds_to_target", 0.05, TARGET),
+    claim("b, seconds", (SMALL, BEST), "seconds_to_target", 0.05, TARGET),
     claim("d", (VERY_LARGE, BEST), "log_sharpness", 0.25),
 )
 
@@ -119,8 +119,8 @@ def test_each_claim_has_a_verdict_of_its_own_corrected_for_the_others(report):
         assert claim["corrected_low"] <= claim["ci_low"] <= claim["effect"] <= claim["ci_high"]
         assert claim["n_seeds"] == NUM_SEEDS
     # 5 against 2 of about 5 seconds, the last time at which a run reached the target
-    assert claims["b"]["effect"] == pytest.approx(3 / 5, abs=0.02)
-    assert claims["b"]["horizon"] == pytest.approx(5, rel=0.02)
+    assert claims["b, seconds"]["effect"] == pytest.approx(3 / 5, abs=0.02)
+    assert claims["b, seconds"]["horizon"] == pytest.approx(5, rel=0.02)
     assert np.exp(claims["d"]["effect"]) == pytest.approx(8, rel=0.2)
     page = paths.page.read_text()
     for claim in claims.values():
@@ -129,6 +129,7 @@ def test_each_claim_has_a_verdict_of_its_own_corrected_for_the_others(report):
     assert page.count('class="verdict supported"') == 3
     assert "Holm" in page
     assert "critical batch" in page
+    assert page.count("<td>5 of 5</td>") == 6  # the target and the training loss, by arm
     assert all(figure.stat().st_size for figure in paths.figures)
     assert {"auc_by_batch.svg", "beside.png"} <= {figure.name for figure in paths.figures}
 
@@ -145,8 +146,11 @@ def test_the_same_ledger_gives_the_same_files(blank_database, tmp_path):
 
 def test_no_cell_that_reaches_the_target_is_said_and_decides_nothing(report):
     _, claims, _ = report(never=(SMALL, BEST))
-    assert claims["b"]["verdict"] is None
-    assert f"no cell of {SMALL} or {BEST} reached a validation AUC of 0.8" in claims["b"]["reason"]
+    assert claims["b, seconds"]["verdict"] is None
+    assert (
+        f"no cell of {SMALL} or {BEST} reached a validation AUC of 0.8"
+        in claims["b, seconds"]["reason"]
+    )
     assert claims["a"]["verdict"] == "supported"
     # it still counts among the claims that are corrected for
     assert claims["a"]["adjusted_p_value"] >= claims["a"]["p_value"]
@@ -154,15 +158,15 @@ def test_no_cell_that_reaches_the_target_is_said_and_decides_nothing(report):
 
 def test_an_arm_that_never_reaches_it_is_slower_by_all_of_the_horizon(report):
     _, claims, _ = report(never=(SMALL,))
-    assert claims["b"]["verdict"] == "supported"
-    assert claims["b"]["horizon"] == pytest.approx(10, rel=0.02)
-    assert claims["b"]["effect"] == pytest.approx(0.8, abs=0.02)
+    assert claims["b, seconds"]["verdict"] == "supported"
+    assert claims["b, seconds"]["horizon"] == pytest.approx(10, rel=0.02)
+    assert claims["b, seconds"]["effect"] == pytest.approx(0.8, abs=0.02)
 
 
 def test_every_cell_of_an_arm_failed(report):
     paths, claims, _ = report(failed=(VERY_LARGE,))
     assert claims["d"]["reason"] == f"every cell of {VERY_LARGE} failed (killed)"
-    assert [claims[name]["verdict"] for name in "ab"] == ["supported"] * 2
+    assert [claims[name]["verdict"] for name in ("a", "b, seconds")] == ["supported"] * 2
     assert "it failed" in paths.page.read_text()
 
 
@@ -177,13 +181,13 @@ def test_without_a_single_done_cell_there_is_a_report_all_the_same(report):
 def test_a_run_that_diverged_counts_in_the_times_and_has_no_auc(report):
     _, claims, _ = report(failed=((SMALL, 1),), kind="non_finite_loss")
     assert claims["a"]["reason"] == f"1 of 5 cells of {SMALL} diverged and have no auc"
-    assert claims["b"]["verdict"] == "supported"
-    assert claims["b"]["n_seeds"] == NUM_SEEDS  # nothing is dropped
+    assert claims["b, seconds"]["verdict"] == "supported"
+    assert claims["b, seconds"]["n_seeds"] == NUM_SEEDS  # nothing is dropped
 
 
 def test_a_run_that_was_killed_has_to_run_again(report):
     _, claims, _ = report(failed=((SMALL, 1),))
-    assert {claims[name]["reason"] for name in "ab"} == {
+    assert {claims[name]["reason"] for name in ("a", "b, seconds")} == {
         f"{SMALL} lacks seeds; finish the study first"
     }
 
@@ -199,7 +203,7 @@ def test_a_learning_rate_on_the_edge_of_its_grid_decides_nothing(report):
     settled = {"on_edge": False, "learning_rate": 0.1, "grid": [[0.1, 0.8]]}
     pilot = {"arms": {SMALL: found, BEST: settled}, "settings_of": {VERY_LARGE: BEST}}
     paths, claims, _ = report(pilot=pilot)
-    for name in "ab":
+    for name in ("a", "b, seconds"):
         assert (
             f"the best learning rate of {SMALL} is the last of those tried (0.01, 0.1)"
             in (claims[name]["reason"])
