@@ -21,7 +21,7 @@ MLP_MED := $(VENV)/bin/mlp-med
 export MLFLOW_TRACKING_URI ?= sqlite:///$(abspath $(RUNS))/mlflow.db
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: help install-study install-test smoke study resolution dsb2017 slides slides-pilot mammography pilot more-data memory-fits platforms controls calibration report rerun ui bench test lint lock clean
+.PHONY: help install-study install-test smoke study resolution dsb2017 slides slides-pilot mammography pilot more-data splitting memory-fits platforms controls calibration report rerun ui bench test lint lock clean
 
 help:  ## explain every target
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -94,6 +94,11 @@ more-data: install-study  ## would more training patients do instead? the phanto
 	$(MLP_MED) phantom luna16 $(DATA)/phantom-luna16 --scans $(SCANS) --seed 0
 	$(MLP_MED) study run more_data --size small --source $(DATA)/phantom-luna16 --data-dir $(DATA)/tfds
 	$(MLP_MED) report more_data --size small --out $(REPORTS)/more_data
+
+splitting: install-study  ## the chain of the study of tiles against whole fields, on a tiny phantom; claims no verdict
+	$(MLP_MED) phantom luna16 $(DATA)/phantom-luna16-smoke --scans $(SMOKE_SCANS) --seed 0
+	$(MLP_MED) study run splitting_costs --size smoke --source $(DATA)/phantom-luna16-smoke --data-dir $(DATA)/tfds-smoke
+	$(MLP_MED) report splitting_costs --size smoke --out $(REPORTS)/splitting
 
 memory-fits: install-study  ## what fits on which machine, and what must be given up; a few cells measured here (≤5 minutes)
 	$(MLP_MED) study compute memory_fits --measure

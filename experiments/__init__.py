@@ -3,12 +3,13 @@
 from pathlib import Path
 from types import ModuleType
 
-from experiments import memory_fits, more_data, platforms, resolution_matters
+from experiments import memory_fits, more_data, platforms, resolution_matters, splitting_costs
 from mlp_med.errors import StudyError
 
 STUDIES: dict[str, ModuleType] = {
     "resolution_matters": resolution_matters,
     "more_data": more_data,
+    "splitting_costs": splitting_costs,
 }
 # Computed from the capacity model; they train nothing that has to converge.
 COMPUTED: dict[str, ModuleType] = {"memory_fits": memory_fits, "platforms": platforms}

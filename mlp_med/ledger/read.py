@@ -36,6 +36,8 @@ LATER_PARAMS: Mapping[str, Any] = {
     "accumulation_steps": 1,
     "recompute": False,
     "stream_tile": 0,
+    "split": 1,
+    "tile_labels": "image",
 }
 
 

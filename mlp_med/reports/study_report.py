@@ -121,7 +121,7 @@ def draw_figures(record: StudyRecord, data: StudyData, analysis: Analysis) -> di
     unit = record.plan["dataset"]["unit"]
     margin = analysis.verdict.claim.margin
     figures: dict[str, Figure] = {}
-    if analysis.whole:
+    if len({row.resolution for row in analysis.whole}) > 1:
         figures["auc_by_resolution"] = draw_auc_by_resolution(
             _arm_frame(analysis, analysis.whole),
             _seed_frame(analysis, analysis.whole),
@@ -135,7 +135,7 @@ def draw_figures(record: StudyRecord, data: StudyData, analysis: Analysis) -> di
             num_cases=record.plan["dataset"]["num_cases"]["train"],
             title=f"AUC against training data, {where}",
         )
-    if data.arms:
+    if data.arms and data.cells["resolution"].nunique() > 1:
         figures["cost"] = draw_cost(
             data.cells, unit=unit, title=f"Time and memory against resolution, {where}"
         )

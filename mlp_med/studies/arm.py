@@ -38,6 +38,8 @@ class Arm:
     accumulation_steps: int = 1
     recompute: bool = False
     stream_tile: int = 0
+    split: int = 1
+    tile_labels: Literal["image", "bag"] = "image"
     augment: bool = True
     first_seed: int = 0
     settings_of: str | None = None
@@ -67,6 +69,8 @@ class Arm:
             accumulation_steps=self.accumulation_steps,
             recompute=self.recompute,
             stream_tile=self.stream_tile,
+            split=self.split,
+            tile_labels=self.tile_labels,
             learning_rate=self.learning_rate,
             budget_examples=self.budget_examples,
             fold=fold,

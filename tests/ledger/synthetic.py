@@ -22,6 +22,8 @@ def cell_params(resolution=1.25, seed=0):
         "accumulation_steps": 2,
         "recompute": True,
         "stream_tile": 48,
+        "split": 2,
+        "tile_labels": "bag",
     }
 
 

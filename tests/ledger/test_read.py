@@ -61,9 +61,11 @@ def test_params_come_back_with_their_types(ledger, study):
             "accumulation_steps": 1,
             "recompute": False,
             "stream_tile": 0,
+            "split": 1,
+            "tile_labels": "image",
         },
-        {"accumulation_steps": 1, "recompute": False, "stream_tile": 0},
-        {"stream_tile": 0},
+        {"stream_tile": 0, "split": 1, "tile_labels": "image"},
+        {"split": 1, "tile_labels": "image"},
     ],
 )
 def test_a_ledger_from_before_some_fields_is_read(ledger, study, later):

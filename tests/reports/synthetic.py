@@ -52,6 +52,8 @@ def cell_of(arm, seed, dataset="luna16", fold=-1):
         "accumulation_steps": 1,
         "recompute": False,
         "stream_tile": 0,
+        "split": 1,
+        "tile_labels": "image",
         "num_evaluations": EVALUATIONS,
         "augment": True,
         "intra_op_threads": 2,
