@@ -21,7 +21,7 @@ MLP_MED := $(VENV)/bin/mlp-med
 export MLFLOW_TRACKING_URI ?= sqlite:///$(abspath $(RUNS))/mlflow.db
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: help install-study install-test smoke study resolution dsb2017 slides slides-pilot mammography pilot more-data batch batch-pilot memory-fits platforms controls controls-full calibration report rerun ui bench test lint lock clean
+.PHONY: help install-study install-test smoke study resolution dsb2017 slides slides-pilot mammography pilot more-data batch batch-pilot splitting memory-fits platforms controls controls-full calibration report rerun ui bench test lint lock clean
 
 help:  ## explain every target
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -103,6 +103,11 @@ batch: install-study  ## do tiny or very large batches cost? the study of batch 
 batch-pilot: install-study  ## the learning rates of make batch chosen again, and their committed record, without which it ends in no verdict
 	$(MLP_MED) phantom luna16 $(DATA)/phantom-luna16 --scans $(SCANS) --seed 0
 	$(MLP_MED) study pilot batch_size_matters --size small --source $(DATA)/phantom-luna16 --data-dir $(DATA)/tfds --record experiments/pilots/batch_size_matters-luna16-small.json
+
+splitting: install-study  ## the chain of the study of tiles against whole fields, on a tiny phantom; claims no verdict
+	$(MLP_MED) phantom luna16 $(DATA)/phantom-luna16-smoke --scans $(SMOKE_SCANS) --seed 0
+	$(MLP_MED) study run splitting_costs --size smoke --source $(DATA)/phantom-luna16-smoke --data-dir $(DATA)/tfds-smoke
+	$(MLP_MED) report splitting_costs --size smoke --out $(REPORTS)/splitting
 
 memory-fits: install-study  ## what fits on which machine, and what must be given up; a few cells measured here (≤5 minutes)
 	$(MLP_MED) study compute memory_fits --measure

@@ -6,7 +6,8 @@ A whole exam of four mammograms of 2600 × 2000 pixels and a volume of whole lun
 field of dsb2017), one example a step, norm "none". Every row is measured in a process of its own:
 optimiser steps as a cell takes them, or the forward pass alone, by tiles or by windows that overlap
 as far as the map needs to be the whole one's. The peak is VmHWM; above the base means less what was
-resident before the model was built.
+resident before the model was built. Seconds are the clock's; those of the processor, of all threads
+together, are nearly the same whatever else the machine is doing, so the factors are of them.
 """
 
 import argparse
@@ -89,14 +90,16 @@ def measure(row: Row) -> dict[str, float]:
     keep_freed_memory()
     value = step()
     seconds_first = time.perf_counter() - began
-    seconds = []
+    seconds, processor_seconds = [], []
     for _ in range(row.steps):
-        began = time.perf_counter()
+        began, processor_began = time.perf_counter(), time.process_time()
         value = step()
         seconds.append(time.perf_counter() - began)
+        processor_seconds.append(time.process_time() - processor_began)
     return {
         "seconds_first": seconds_first,
         "seconds": min(seconds),
+        "processor_seconds": min(processor_seconds),
         "base_bytes": base,
         "peak_bytes": peak_memory_bytes(),
         "value": value,
@@ -162,11 +165,12 @@ def described(found: dict[str, Any], whole: dict[str, Any]) -> str:
     if "failed" in found:
         return f"{name} died: {found['failed']}"
     peak, base = found["peak_bytes"], found["base_bytes"]
-    factor = f" × {found['seconds'] / whole['seconds']:4.2f}" if "seconds" in whole else ""
+    ours, wholes = (row.get("processor_seconds") for row in (found, whole))
+    factor = f" × {ours / wholes:4.2f}" if wholes else ""
     return (
-        f"{name} {found['seconds']:7.2f} s{factor}   peak {peak / 1e9:5.2f} GB, "
-        f"{(peak - base) / 1e9:5.2f} above base   first {found['seconds_first']:5.1f} s   "
-        f"value {found['value']:.6f}"
+        f"{name} {found['seconds']:7.2f} s, {ours:7.2f} of processors{factor}   "
+        f"peak {peak / 1e9:5.2f} GB, {(peak - base) / 1e9:5.2f} above base   "
+        f"first {found['seconds_first']:5.1f} s   value {found['value']:.6f}"
     )
 
 
@@ -191,12 +195,12 @@ def draw(found: Sequence[dict[str, Any]], path: Path) -> None:
     for case, what in dict.fromkeys((row["case"], row["what"]) for row in done):
         rows = [row for row in done if (row["case"], row["what"]) == (case, what)]
         memory = [row["peak_bytes"] / 1e9 for row in rows]
-        seconds = [row["seconds"] for row in rows]
+        seconds = [row["processor_seconds"] for row in rows]
         axis.plot(memory, seconds, "o-", label=f"{case}, {what}")
         for x, y, row in zip(memory, seconds, rows, strict=True):
             label = str(row["size"] or "whole")
             axis.annotate(label, (x, y), textcoords="offset points", xytext=(5, 5), fontsize=8)
-    axis.set(xlabel="peak memory of the process, GB", ylabel="seconds", yscale="log")
+    axis.set(xlabel="peak memory of the process, GB", ylabel="seconds of processors", yscale="log")
     axis.legend()
     figure.savefig(path, dpi=150)
 

@@ -37,6 +37,8 @@ LATER_PARAMS: Mapping[str, Any] = {
     "recompute": False,
     "stream_tile": 0,
     "stop_at_training_loss": 0.0,
+    "split": 1,
+    "tile_labels": "image",
 }
 
 

@@ -238,12 +238,17 @@ def _after_the_last_loop() -> contextlib.AbstractContextManager[Any]:
     """Loops over tiles that do not depend on each other would run, and hold memory, together."""
     if tf.executing_eagerly():
         return contextlib.nullcontext()
-    return tf.control_dependencies(tf.compat.v1.get_collection_ref(LOOPS)[-1:])
+    return tf.control_dependencies(_loops_here()[-1:])
 
 
 def _remember_loop(result: tf.Tensor) -> None:
     if not tf.executing_eagerly():
-        tf.compat.v1.get_collection_ref(LOOPS).append(result)
+        _loops_here().append(result)
+
+
+def _loops_here() -> list[tf.Tensor]:
+    """The results of this graph's loops on the device at hand: replicas do not wait for another."""
+    return tf.compat.v1.get_collection_ref(f"{LOOPS} on {tf.constant(0).device}")
 
 
 def _read(values: tf.Tensor, rows: Rows, reads: ReadRows, padding: float) -> tf.Tensor:

@@ -69,8 +69,8 @@ class Analysis:
     @property
     def by_fraction(self) -> list[ArmRow]:
         """The arms of which there are several that differ in their training fraction alone."""
-        lines = [self.line_of(row) for row in self.compared]
-        return [row for row in self.compared if lines.count(self.line_of(row)) > 1]
+        lines = {self.line_of(row) for row in self.compared if self.training_fraction[row.arm] < 1}
+        return [row for row in self.compared if self.line_of(row) in lines]
 
     def line_of(self, row: ArmRow) -> str:
         """The arm without its training fraction: the name of the one that has it all."""

@@ -124,7 +124,7 @@ def draw_figures(record: StudyRecord, data: StudyData, analysis: Analysis) -> di
     margin = analysis.verdict.claim.margin
     metric = analysis.verdict.claim.metric_name
     figures: dict[str, Figure] = {}
-    if analysis.whole:
+    if len({row.resolution for row in analysis.whole}) > 1:
         figures["auc_by_resolution"] = draw_auc_by_resolution(
             _arm_frame(analysis, analysis.whole),
             _seed_frame(analysis, analysis.whole),
@@ -140,7 +140,7 @@ def draw_figures(record: StudyRecord, data: StudyData, analysis: Analysis) -> di
             title=f"{at_start(metric)} against training data, {where}",
             metric=metric,
         )
-    if data.arms:
+    if data.arms and data.cells["resolution"].nunique() > 1:
         figures["cost"] = draw_cost(
             data.cells, unit=unit, title=f"Time and memory against resolution, {where}"
         )

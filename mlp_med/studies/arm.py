@@ -39,6 +39,8 @@ class Arm:
     recompute: bool = False
     stream_tile: int = 0
     stop_at_training_loss: float = 0.0
+    split: int = 1
+    tile_labels: Literal["image", "bag"] = "image"
     augment: bool = True
     first_seed: int = 0
     settings_of: str | None = None
@@ -68,6 +70,8 @@ class Arm:
             accumulation_steps=self.accumulation_steps,
             recompute=self.recompute,
             stream_tile=self.stream_tile,
+            split=self.split,
+            tile_labels=self.tile_labels,
             learning_rate=self.learning_rate,
             budget_examples=self.budget_examples,
             fold=fold,

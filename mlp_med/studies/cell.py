@@ -34,6 +34,9 @@ class Cell:
         recompute: whether activations are computed again for the backward pass where that is cheap.
         stream_tile: edge in voxels of the tiles that all stages but the last are run in, one after
             the other with the whole image's gradient; 0 for the whole at once.
+        split: tiles along each axis that an image is trained and scored as; 1 for the whole image.
+        tile_labels: "image" when each tile has the image's label, "bag" when the image is a bag of
+            its tiles. The budget counts images either way.
         learning_rate: peak of the warm-up and cosine schedule.
         budget_examples: training examples seen, repeats included; a multiple of the batch.
         fold: of the dataset's cross-validation, tested by this cell; -1 for the splits that the
@@ -64,6 +67,8 @@ class Cell:
     accumulation_steps: int
     recompute: bool
     stream_tile: int
+    split: int
+    tile_labels: Literal["image", "bag"]
     learning_rate: float
     budget_examples: int
     fold: int
@@ -96,6 +101,16 @@ class Cell:
             raise StudyError(
                 f"stream_tile needs norm 'none', since no tile has the statistics of norm "
                 f"{self.norm!r}; got tiles of {self.stream_tile} voxels"
+            )
+        if self.split < 1 or (self.split == 1 and self.tile_labels == "bag"):
+            raise StudyError(
+                "split must be at least 1 tile an axis, and at least 2 for a bag, got "
+                f"{self.split} with tile_labels {self.tile_labels!r}"
+            )
+        if self.tile_labels == "bag" and self.norm == "batch":
+            raise StudyError(
+                "tile_labels 'bag' needs norm 'group' or 'none': its tiles are scored before they "
+                "are trained, and batch statistics would count them twice; got norm 'batch'"
             )
         if not 0 < self.training_fraction <= 1:
             raise StudyError(

@@ -24,12 +24,13 @@ from mlp_med.score_columns import score_columns
 from mlp_med.studies.cell import Cell
 from mlp_med.studies.launcher import Order, Progress
 from mlp_med.studies.minimum import Minimum
-from mlp_med.training.evaluation import evaluate_logits
+from mlp_med.training.evaluation import Evaluation, evaluate_logits
 from mlp_med.training.loop import History, fit
 from mlp_med.training.memory import peak_gpu_memory_bytes, peak_memory_bytes, reset_peak_memory
 from mlp_med.training.predict import make_scorer, probabilities
 from mlp_med.training.strategy import make_strategy
 from mlp_med.training.threads import configure_threads
+from mlp_med.training.tiles import BAG_RULE, POOLING_RULES, best_rule
 
 # Imported by the fork server once, so that a cell need not: this module and all that it imports.
 PRELOAD = [
@@ -110,7 +111,7 @@ def train(order: Order, send: SendProgress) -> CellResult:
             seed=cell.seed_for("initialisation"),
             **preset_arguments(cell.model),
         )
-    score = make_scorer(model)
+    score = make_scorer(model, split=cell.split)
     micro_batch_size = cell.global_batch_size // cell.accumulation_steps
 
     def logits_of(examples: Examples) -> np.ndarray:
@@ -145,16 +146,20 @@ def train(order: Order, send: SendProgress) -> CellResult:
         model,
         strategy,
         batches,
-        lambda: evaluate_logits(logits_of(validation), validation.labels),
+        lambda: _evaluate(cell, logits_of(validation), validation.labels),
         budget_examples=cell.budget_examples,
         global_batch_size=cell.global_batch_size,
         learning_rate=cell.learning_rate,
         num_evaluations=cell.num_evaluations,
         accumulation_steps=cell.accumulation_steps,
         should_stop=minimum.is_reached if minimum else None,
+        split=cell.split,
+        tile_labels=cell.tile_labels,
         on_progress=lambda examples_seen, auc: send(Progress(examples_seen)),
     )
-    logits = logits_of(scored)
+    # Of the weights that validated best, which the model now has.
+    rule = _pooling_rule(cell, logits_of(validation), validation.labels) if cell.split > 1 else ""
+    logits = _of_images(logits_of(scored), rule)
     metrics = {
         f"{cell.scored_split}_auc": evaluate_logits(logits, scored.labels).auc,
         "num_parameters": float(model.count_params()),
@@ -165,6 +170,8 @@ def train(order: Order, send: SendProgress) -> CellResult:
         "peak_memory_above_base_bytes": float(peak_memory_bytes() - base),
         **_figures(history),
     }
+    if rule:
+        metrics[f"pooled_by_{rule}"] = 1.0
     if (gpu := peak_gpu_memory_bytes()) is not None:
         metrics["peak_gpu_memory_bytes"] = float(gpu)
     curve = _curve(history)
@@ -173,6 +180,21 @@ def train(order: Order, send: SendProgress) -> CellResult:
         seen = [point.examples_seen for point in history.validation]
         curve = curve.merge(minimum.curve(seen), on="examples_seen", how="outer")
     return CellResult(_predictions(cell, scored, probabilities(logits)), curve, metrics)
+
+
+def _evaluate(cell: Cell, logits: np.ndarray, labels: np.ndarray) -> Evaluation:
+    rule = _pooling_rule(cell, logits, labels) if cell.split > 1 else ""
+    return evaluate_logits(_of_images(logits, rule), labels)
+
+
+def _pooling_rule(cell: Cell, logits: np.ndarray, labels: np.ndarray) -> str:
+    """How tiles' logits [num_images, tiles] become the image's: as trained, else what fits best."""
+    return BAG_RULE if cell.tile_labels == "bag" else best_rule(logits, labels)
+
+
+def _of_images(logits: np.ndarray, rule: str) -> np.ndarray:
+    """One logit an image; without a rule they are that already."""
+    return POOLING_RULES[rule](logits) if rule else logits
 
 
 def _require_planned_data(cell: Cell, test: Examples) -> None:

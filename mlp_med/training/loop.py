@@ -19,6 +19,7 @@ from mlp_med.errors import TrainingError
 from mlp_med.training.allocator import keep_freed_memory
 from mlp_med.training.evaluation import Evaluation
 from mlp_med.training.step import compile_training_steps
+from mlp_med.training.tiles import TileLabels
 
 Batches = Iterable[tuple[tf.Tensor, tf.Tensor, tf.Tensor]]
 
@@ -93,6 +94,8 @@ def fit(
     weight_decay: float = 0.0,
     warmup_fraction: float = 0.05,
     accumulation_steps: int = 1,
+    split: int = 1,
+    tile_labels: TileLabels = "image",
     steps_per_call: int = 8,
     should_stop: Callable[[], bool] | None = None,
     on_progress: Progress | None = None,
@@ -116,6 +119,9 @@ def fit(
         weight_decay: decoupled (AdamW, Loshchilov & Hutter 2019), on convolution and dense kernels.
         warmup_fraction: of the budget, spent raising the learning rate.
         accumulation_steps: micro-batches whose gradients are summed before one optimiser step.
+        split: tiles along each axis that an image is trained as, one after the other; 1 for the
+            whole image.
+        tile_labels: what a tile's label is (`mlp_med.training.tiles`).
         steps_per_call: optimiser steps between two looks at the loss.
         should_stop: asked after each evaluation; True ends the training before its budget.
         on_progress: called with the examples seen and, after an evaluation, the validation AUC.
@@ -145,6 +151,8 @@ def fit(
         weight_decay=weight_decay,
         warmup_fraction=warmup_fraction,
         accumulation_steps=accumulation_steps,
+        split=split,
+        tile_labels=tile_labels,
     )
     history.seconds_tracing = time.perf_counter() - began
     best_weights: list[np.ndarray] = []

@@ -6,21 +6,27 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from mlp_med.training.tiles import tile_logits
+
 Batches = Iterable[tuple[tf.Tensor, tf.Tensor, tf.Tensor]]
 Scorer = Callable[[Batches], np.ndarray]
 
 
-def make_scorer(model: keras.Model) -> Scorer:
+def make_scorer(model: keras.Model, *, split: int = 1) -> Scorer:
     """A function from batches to logits that is traced once and sees the model's later weights.
 
     The function takes an iterable of (image float32 [batch, *grid, channels], label, weight
     [batch]) and returns logits float32, in order, without the examples of weight 0: [num_examples]
     of a model with one logit, else [num_examples, num_classes]. A last batch that is smaller than
-    the first is padded for the model, so that one static shape is all it ever sees.
+    the first is padded for the model, so that one static shape is all it ever sees. With `split`
+    tiles along each axis the logits are those of every image's tiles, [num_examples, tiles]; the
+    model then has one logit.
     """
 
     @tf.function(autograph=False, reduce_retracing=True)
     def score(images: tf.Tensor) -> tf.Tensor:
+        if split > 1:
+            return tile_logits(model, images, split, training=False)
         logits = model(images, training=False)
         logits = tf.reshape(logits, (-1,)) if logits.shape[-1] == 1 else logits
         return tf.cast(logits, tf.float32)

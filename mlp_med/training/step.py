@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from mlp_med.training.adam import Adam
 from mlp_med.training.schedule import WarmupCosine
+from mlp_med.training.tiles import TileLabels, tile_gradients
 
 Batch = tuple[tf.Tensor, tf.Tensor, tf.Tensor]
 
@@ -22,6 +23,8 @@ def compile_training_steps(
     weight_decay: float,
     warmup_fraction: float,
     accumulation_steps: int,
+    split: int = 1,
+    tile_labels: TileLabels = "image",
 ) -> Callable[[int], float]:
     """A function that takes the next so many optimiser steps and returns their mean loss.
 
@@ -36,6 +39,11 @@ def compile_training_steps(
     def gradients(batch: Batch) -> tuple[tf.Tensor, list[tf.Tensor]]:
         """This replica's part of the global mean loss, and its gradients."""
         images, labels, weights = batch
+        if split > 1:
+            shares = weights / global_batch_size
+            return tile_gradients(
+                model, variables, images, labels, shares, split=split, tile_labels=tile_labels
+            )
         with tf.GradientTape() as tape:
             losses = cross_entropy(labels, model(images, training=True))
             loss = tf.reduce_sum(losses * weights) / global_batch_size

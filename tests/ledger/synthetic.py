@@ -23,6 +23,8 @@ def cell_params(resolution=1.25, seed=0):
         "recompute": True,
         "stream_tile": 48,
         "stop_at_training_loss": 0.05,
+        "split": 2,
+        "tile_labels": "bag",
     }
 
 

@@ -62,15 +62,11 @@ def test_params_come_back_with_their_types(ledger, study):
             "recompute": False,
             "stream_tile": 0,
             "stop_at_training_loss": 0.0,
+            "split": 1,
+            "tile_labels": "image",
         },
-        {
-            "accumulation_steps": 1,
-            "recompute": False,
-            "stream_tile": 0,
-            "stop_at_training_loss": 0.0,
-        },
-        {"stream_tile": 0, "stop_at_training_loss": 0.0},
-        {"stop_at_training_loss": 0.0},
+        {"stop_at_training_loss": 0.0, "split": 1, "tile_labels": "image"},
+        {"split": 1, "tile_labels": "image"},
     ],
 )
 def test_a_ledger_from_before_some_fields_is_read(ledger, study, later):

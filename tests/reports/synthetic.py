@@ -52,6 +52,8 @@ def cell_of(arm, seed, dataset="luna16", fold=-1):
         "accumulation_steps": 1,
         "recompute": False,
         "stream_tile": 0,
+        "split": 1,
+        "tile_labels": "image",
         "num_evaluations": EVALUATIONS,
         "stop_at_training_loss": 0.0,
         "augment": True,

@@ -20,6 +20,8 @@ def make_cell():
             "accumulation_steps": 1,
             "recompute": False,
             "stream_tile": 0,
+            "split": 1,
+            "tile_labels": "image",
             "learning_rate": 1e-3,
             "budget_examples": 80,
             "fold": -1,

@@ -18,6 +18,8 @@ def test_every_field_changes_the_hash(make_cell):
         "accumulation_steps": 2,
         "recompute": True,
         "stream_tile": 64,
+        "split": 2,
+        "tile_labels": "bag",
         "budget_examples": 160,
         "augment": False,
         "norm": "group",
@@ -43,12 +45,14 @@ def test_every_field_changes_the_hash(make_cell):
         if name in together:
             changes |= {"grid": 1.25 if name != "resolution" else 10.0}
             changes |= {"control": "information"} if name != "resolution" else {}
+        if name == "tile_labels":
+            changes |= {"split": 2}
         hashes.add(dataclasses.replace(cell, **changes).hash)
     assert len(hashes) == len(other)  # control and grid can only change together
 
 
 def test_a_hash_is_the_same_on_every_machine(make_cell):
-    assert make_cell().hash == "c951eb2b4be19fcd"
+    assert make_cell().hash == "fd20195bf6434fc2"
 
 
 @given(seed=st.integers(0, 2**31), rate=st.floats(1e-9, 1e3), augment=st.booleans())
@@ -67,6 +71,8 @@ def test_a_cell_comes_back_from_the_text_of_the_ledger(seed, rate, augment):
         accumulation_steps=2,
         recompute=augment,
         stream_tile=0,
+        split=2,
+        tile_labels="bag",
         learning_rate=rate,
         budget_examples=8,
         fold=-1,
@@ -99,6 +105,9 @@ def test_purposes_and_seeds_draw_apart(make_cell):
         ({"stream_tile": 8}, "norm 'none', since no tile has the statistics of norm 'batch'"),
         ({"stream_tile": 8, "norm": "group"}, "statistics of norm 'group'; got tiles of 8 voxels"),
         ({"stop_at_training_loss": -0.1}, "0, for none, or a positive loss, got -0.1"),
+        ({"split": 0}, "at least 1 tile an axis.* got 0"),
+        ({"tile_labels": "bag", "norm": "none"}, "at least 2 for a bag, got 1"),
+        ({"tile_labels": "bag", "split": 2}, "needs norm 'group' or 'none'.* got norm 'batch'"),
         ({"training_fraction": 0.0}, "above 0 and at most 1, got 0"),
         ({"training_fraction": 2.0}, "above 0 and at most 1, got 2"),
     ],

@@ -49,6 +49,16 @@ def test_a_fraction_of_the_training_set_is_what_a_cell_trains_on(trained):
     assert again.ids.tolist() == drawn[0].ids.tolist()  # of the seed, whatever the arm
 
 
+@pytest.mark.parametrize("tile_labels", ["image", "bag"])
+def test_a_case_of_tiles_has_one_score_and_counts_once(trained, tile_labels):
+    split = {"split": 2, "tile_labels": tile_labels, "norm": "group", "learning_rate": 1e-2}
+    _, computed_at_once, ours = trained(**split)
+    assert computed_at_once == 8  # images, whatever they are split into
+    assert ours["id"].is_unique
+    *_, whole = trained(norm="group", learning_rate=1e-2)
+    assert not np.allclose(ours["score"], whole["score"], atol=1e-3)
+
+
 @pytest.mark.parametrize(
     ("changes", "norm", "batch_size"),
     [

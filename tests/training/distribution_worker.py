@@ -1,10 +1,10 @@
 """One process of test_distribution.py: trains a small network and keeps what came of it.
 
-    python -m tests.training.distribution_worker OUT NUM_REPLICAS…
+    python -m tests.training.distribution_worker OUT STREAM_TILE NUM_REPLICAS…
 
-Trains once for each number of replicas; under TF_CONFIG the cluster decides and the number only
-names the result. Logical devices and clusters must be made before TensorFlow starts, so that these
-cannot be fixtures of the test's own process.
+Tiles of 0 voxels mean none, and batch norm. Trains once for each number of replicas; under
+TF_CONFIG the cluster decides and the number only names the result. Logical devices and clusters
+must be made before TensorFlow starts, so that these cannot be fixtures of the test's own process.
 """
 
 import os
@@ -47,9 +47,17 @@ def images_seen_here(strategy: tf.distribute.Strategy) -> np.ndarray:
     return np.stack([np.concatenate([part.numpy() for part in parts]) for parts in steps])
 
 
-def train(strategy: tf.distribute.Strategy) -> dict[str, np.ndarray]:
+def train(strategy: tf.distribute.Strategy, stream_tile: int) -> dict[str, np.ndarray]:
+    norm = "none" if stream_tile else "batch"
     with strategy.scope():
-        model = build_model(spatial_dims=3, num_channels=1, widths=(4, 8), norm="batch", seed=2)
+        model = build_model(
+            spatial_dims=3,
+            num_channels=1,
+            widths=(4, 8),
+            norm=norm,
+            stream_tile=stream_tile,
+            seed=2,
+        )
     result = {"images": images_seen_here(strategy)}
     result |= {f"initial/{v.path}": v.numpy() for v in model.variables}
     history = fit(
@@ -68,13 +76,13 @@ def train(strategy: tf.distribute.Strategy) -> dict[str, np.ndarray]:
     return result
 
 
-def main(out: Path, numbers_of_replicas: list[int]) -> None:
+def main(out: Path, stream_tile: int, numbers_of_replicas: list[int]) -> None:
     in_cluster = "TF_CONFIG" in os.environ
     # The largest first: the logical devices cannot be made later.
     for num_replicas in sorted(numbers_of_replicas, reverse=True):
         strategy = make_strategy(None if in_cluster else num_replicas)
-        np.savez(out / f"{num_replicas}.npz", **train(strategy))
+        np.savez(out / f"{num_replicas}.npz", **train(strategy, stream_tile))
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), [int(argument) for argument in sys.argv[2:]])
+    main(Path(sys.argv[1]), int(sys.argv[2]), [int(argument) for argument in sys.argv[3:]])

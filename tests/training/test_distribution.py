@@ -17,7 +17,7 @@ REPOSITORY = Path(__file__).parents[2]
 TIMEOUT_SECONDS = 300
 
 
-def run_processes(outs, numbers_of_replicas, environments):
+def run_processes(outs, numbers_of_replicas, environments, *, stream_tile=0):
     """Runs one worker process a folder; kills all of them whatever happens.
 
     SIGKILL, to the whole group: a worker that waits for a peer swallows SIGTERM for minutes.
@@ -30,7 +30,7 @@ def run_processes(outs, numbers_of_replicas, environments):
             with (out / "log.txt").open("w") as log:
                 processes.append(
                     subprocess.Popen(
-                        [*command, str(out), *map(str, numbers_of_replicas)],
+                        [*command, str(out), str(stream_tile), *map(str, numbers_of_replicas)],
                         cwd=REPOSITORY,
                         env=os.environ
                         | {"CUDA_VISIBLE_DEVICES": "-1", "TMPDIR": str(out)}
@@ -109,6 +109,13 @@ def assert_same_training(result, reference):
 def test_two_replicas_train_the_weights_of_one(replicas):
     np.testing.assert_array_equal(replicas[2]["images"], replicas[1]["images"])
     assert_same_training(replicas[2], replicas[1])
+
+
+def test_two_replicas_in_tiles_train_the_weights_of_one(tmp_path):
+    out = tmp_path / "streamed"
+    run_processes([out], [1, 2], [{}], stream_tile=6)
+    one, two = (dict(np.load(out / f"{number}.npz")) for number in (1, 2))
+    assert_same_training(two, one)
 
 
 def test_two_workers_end_with_the_same_bits(workers):
