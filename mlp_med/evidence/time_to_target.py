@@ -134,4 +134,4 @@ def compare_times(a: Sequence[FollowUp], b: Sequence[FollowUp], horizon: float) 
 def _known_until(arm: Sequence[FollowUp]) -> float:
     longest = max((run.time for run in arm), default=0.0)
     censored_there = any(run.time == longest and not run.reached for run in arm)
-    return longest if censored_there and longest < inf else inf
+    return longest if censored_there else inf
