@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import psutil
 
-from mlp_med.errors import DatasetError
+from mlp_med.errors import DatasetError, StudyError
 from mlp_med.ledger.store import open_ledger
 from mlp_med.ledger.write import finish_cell, log_curve
 from mlp_med.models.presets import preset_arguments
@@ -80,12 +80,18 @@ def train(order: Order, send: SendProgress) -> CellResult:
 
     Raises:
         DatasetError: the dataset is not there, or is not the one that the cell was planned on.
+        StudyError: tiles of a dataset of more than two classes.
         TrainingError: see `mlp_med.training.loop.fit`.
     """
     cell, began = order.cell, order.launched_at
     configure_threads(cell.intra_op_threads)
     keras.config.set_dtype_policy(cell.precision)
     description = describe(cell.dataset, Path(order.data_dir))
+    if cell.split > 1 and description.num_classes > 2:
+        raise StudyError(
+            f"tiles are pooled to one score an image, which {description.num_classes} classes do "
+            f"not have; train {cell.dataset} whole, or build it for a task of two classes"
+        )
     training, validation, scored = load_splits(
         cell.dataset, Path(order.data_dir), cell.resolution, cell.fold, scored=cell.scored_split
     )
