@@ -26,6 +26,7 @@ def test_a_study_builds_what_it_is_told_and_refuses_what_was_built_for_another_t
 
 def test_a_dataset_with_one_task_has_no_such_option():
     assert task_option("luna16", None) == {}
+    assert task_option("breast_screening", "suspicion") == {"task": "suspicion"}
     with pytest.raises(DatasetError, match=r"--task .* luna16 has one task"):
         task_option("luna16", "pathology")
 

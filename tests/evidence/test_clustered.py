@@ -5,6 +5,8 @@ from scipy.stats import norm
 from mlp_med.errors import EvidenceError
 from mlp_med.evidence.clustered import (
     delong_covariance,
+    fewest_patients,
+    macro_covariance,
     obuchowski_covariance,
     structural_components,
 )
@@ -99,3 +101,40 @@ def test_a_class_in_a_single_patient_is_refused():
     labels, scores, _ = draw(5, num_patients=10)
     with pytest.raises(EvidenceError, match="at least two of each"):
         obuchowski_covariance(labels, scores, labels.astype(int))
+
+
+def draw_three(seed, num_patients=250, cases_each=2, num_vectors=3):
+    """Each class has a direction of its own; the cases of a patient lie near each other."""
+    rng = np.random.default_rng(seed)
+    patients = np.repeat(np.arange(num_patients), cases_each)
+    labels = rng.choice(3, p=[0.5, 0.2, 0.3], size=len(patients))
+    common = np.eye(3)[labels] + rng.standard_normal((num_patients, 3))[patients]
+    return labels, common + rng.standard_normal((num_vectors, len(patients), 3)), patients
+
+
+@pytest.mark.parametrize("cases_each", [1, 4])
+def test_of_three_classes_it_agrees_with_the_bootstrap(cases_each):
+    labels, scores, patients = draw_three(8, cases_each=cases_each)
+    folds = np.searchsorted([60, 150], patients, side="right")
+    for of in (None, folds):
+        found = bootstrap_covariance(labels, scores, patients, 4000, 0, of)
+        macro, expected = macro_covariance(labels, scores, patients, of)
+        np.testing.assert_allclose(macro, aucs(labels, scores, of))
+        np.testing.assert_allclose(found, expected, rtol=0.12)
+
+
+def test_of_two_classes_it_is_obuchowski_s_but_for_the_small_sample_factors():
+    labels, scores, patients = draw(9, cases_each=3)
+    both = np.stack([-scores, scores], axis=-1)
+    found = macro_covariance(labels.astype(int), both, patients)[1]
+    expected = obuchowski_covariance(labels, scores, patients)[1]
+    np.testing.assert_allclose(found, expected, rtol=0.01)
+
+
+def test_the_scarcest_class_is_counted_in_patients():
+    patients = np.repeat(np.arange(6), 2)
+    labels = np.array([0, 0, 0, 1, 1, 1, 2, 2, 0, 2, 2, 1])
+    assert fewest_patients(labels, patients) == 3
+    assert fewest_patients(labels == 1, patients) == 3
+    with pytest.raises(EvidenceError, match="at least two"):
+        fewest_patients(np.where(labels == 2, 0, labels), np.where(labels == 1, 0, patients))

@@ -3,6 +3,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.metrics import roc_auc_score
 
 from mlp_med.errors import EvidenceError
 from mlp_med.evidence.contrast import compare_arms, estimate_arm
@@ -177,3 +178,69 @@ def test_an_arm_near_one_keeps_its_interval_below_one():
     below, above = estimate.mean_auc - estimate.ci_low, estimate.ci_high - estimate.mean_auc
     assert estimate.ci_high <= 1
     assert below > above
+
+
+def three_class_arms(strengths, num_patients=120, num_seeds=5, effect_of_patient=1.0):
+    """Two arms on the same cases; a network of more strength separates the classes better."""
+    rng = np.random.default_rng(3)
+    patients = np.repeat(np.arange(num_patients), 2)
+    labels = rng.choice(3, p=[0.4, 0.3, 0.3], size=len(patients))
+    shared = effect_of_patient * rng.standard_normal((num_patients, 3))[patients]
+    tables = []
+    for strength in strengths:
+        rows = []
+        for seed in range(num_seeds):
+            logits = strength * np.eye(3)[labels] + shared
+            logits += 0.5 * rng.standard_normal(logits.shape)
+            scores = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+            rows.append(
+                pd.DataFrame(
+                    {
+                        "id": [f"c{i:03d}" for i in range(len(labels))],
+                        "patient": patients.astype(str),
+                        "seed": seed,
+                        "label": labels,
+                        **{f"score_{k}": scores[:, k] for k in range(3)},
+                    }
+                )
+            )
+        tables.append(pd.concat(rows, ignore_index=True))
+    return tables
+
+
+def test_of_three_classes_the_contrast_is_of_macro_aucs():
+    better, worse = three_class_arms([2.0, 1.0])
+    contrast = compare(better, worse)
+    score = ["score_0", "score_1", "score_2"]
+    of_seeds = [
+        np.mean(
+            [
+                roc_auc_score(rows["label"], rows[score], multi_class="ovr", average="macro")
+                for _, rows in table.groupby("seed")
+            ]
+        )
+        for table in (better, worse)
+    ]
+    assert contrast.effect == pytest.approx(of_seeds[0] - of_seeds[1])
+    assert 0 < contrast.ci_low < contrast.effect < contrast.ci_high
+    assert contrast.cross_check_method == "Obuchowski 1997, over classes"
+    assert contrast.cross_check_standard_error == pytest.approx(contrast.standard_error, rel=0.1)
+    with_class = better.groupby("label")["patient"].nunique()
+    assert contrast.patient_degrees_of_freedom == with_class.min() - 1
+    turned = compare(worse, better)
+    assert turned.effect == pytest.approx(-contrast.effect)
+    assert estimate_arm(better, seed=0).mean_auc == pytest.approx(of_seeds[0])
+
+
+def test_the_interval_of_macro_aucs_holds_the_truth_about_as_often_as_it_says():
+    """Two arms that are the same: seeds and patients differ, and the true effect is nothing."""
+    held = []
+    for repeat in range(40):
+        rng = np.random.default_rng(repeat)
+        first, second = three_class_arms([1.0, 1.0], num_patients=40, num_seeds=3)
+        order = rng.permutation(6)
+        both = pd.concat([first, second.assign(seed=second["seed"] + 3)])
+        drawn = [both[both["seed"].isin(part)] for part in (order[:3], order[3:])]
+        contrast = compare(*drawn, num_bootstrap=200)
+        held.append(contrast.ci_low <= 0 <= contrast.ci_high)
+    assert np.mean(held) > 0.85

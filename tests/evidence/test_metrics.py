@@ -86,3 +86,42 @@ def test_a_bootstrap_of_a_real_size_takes_seconds():
     started = time.process_time()
     resampled_aucs(labels, scores, weights)
     assert time.process_time() - started < 6  # 0.6 s where nothing else runs
+
+
+def three_classes(rng, num_vectors, num_cases):
+    labels = rng.permutation(np.arange(num_cases) % 3)
+    scores = rng.integers(1, 6, size=(num_vectors, num_cases, 3)) / 5
+    return labels, scores / scores.sum(axis=2, keepdims=True)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 10_000), st.integers(3, 60))
+def test_of_three_classes_it_is_scikit_learn_s_mean_of_each_against_the_rest(seed, num_cases):
+    rng = np.random.default_rng(seed)
+    labels, scores = three_classes(rng, 2, num_cases)
+    expected = [roc_auc_score(labels, v, multi_class="ovr", average="macro") for v in scores]
+    np.testing.assert_allclose(aucs(labels, scores), expected)
+    weights = rng.integers(1, 4, size=(num_cases, 2))
+    copied = [aucs(np.repeat(labels, w), np.repeat(scores, w, axis=1)) for w in weights.T]
+    np.testing.assert_allclose(resampled_aucs(labels, scores, weights), np.transpose(copied))
+
+
+def test_of_three_classes_a_resample_that_lacks_one_has_no_value():
+    labels, scores = three_classes(np.random.default_rng(0), 1, 30)
+    weights = np.column_stack([np.ones(30), labels != 2])
+    found = resampled_aucs(labels, scores, weights)[0]
+    assert np.isfinite(found).tolist() == [True, False]
+
+
+def test_two_classes_as_two_columns_are_one_task():
+    rng = np.random.default_rng(1)
+    labels, score = np.arange(40) % 3 == 0, rng.random((2, 40))
+    both = np.stack([1 - score, score], axis=-1)
+    np.testing.assert_allclose(aucs(labels.astype(int), both), aucs(labels, score))
+
+
+def test_the_pairs_of_three_classes_are_those_of_each_against_the_rest():
+    labels = np.array([0, 0, 1, 2, 2, 2])
+    assert num_pairs(labels) == 2 * 4 + 1 * 5 + 3 * 3
+    folds = np.array([0, 1, 0, 0, 1, 1])
+    assert num_pairs(labels, folds) == (1 * 2 + 1 * 2) + (1 * 2) + (1 * 2 + 2 * 1)

@@ -4,7 +4,7 @@ import pytest
 
 from mlp_med.errors import EvidenceError
 from mlp_med.evidence.contrast import compare_arms
-from mlp_med.evidence.predictions import scored_cases
+from mlp_med.evidence.predictions import class_arrays, scored_cases
 
 
 def small_arm() -> pd.DataFrame:
@@ -100,3 +100,37 @@ def test_patients_known_in_one_arm_only_are_refused():
     own = small_arm().assign(patient=["p", "q", "r", "s"] * 2)
     with pytest.raises(EvidenceError, match="one patient in arm a"):
         compare_arms(own, own.assign(patient=""), seed=0)
+
+
+def three_classes() -> pd.DataFrame:
+    table = small_arm().drop(columns="score").assign(label=[0, 1, 2, 1] * 2)
+    scores = np.random.default_rng(0).dirichlet([1, 1, 1], len(table))
+    return table.assign(**{f"score_{k}": scores[:, k] for k in range(3)})
+
+
+def test_of_three_classes_every_case_has_a_score_a_class():
+    table = three_classes()
+    arm = scored_cases(table.sample(frac=1, random_state=1))
+    assert arm.labels.tolist() == [0, 1, 2, 1]
+    assert arm.scores.shape == (2, 4, 3)
+    expected = table[["score_0", "score_1", "score_2"]].to_numpy().reshape(2, 4, 3)
+    np.testing.assert_array_equal(arm.scores, expected)
+    labels, scores = class_arrays(table[table["seed"] == 3])
+    assert labels.tolist() == [0, 1, 2, 1]
+    np.testing.assert_array_equal(scores, expected[1])
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        (three_classes().drop(columns="score_1"), "score_1 missing"),
+        (three_classes().assign(score_1=1.5), r"score_1 1\.5.*softmax"),
+        (three_classes().assign(score_2=float("nan")), "score_2 nan.*finite"),
+        (three_classes().assign(label=[0, 1, 3, 1] * 2), "expected 0 or 1 or 2"),
+        (three_classes().assign(label=[0, 1, 0, 1] * 2), "label 0 or 1; .*needs all 3 classes"),
+        (small_arm().assign(label=[0, 1, 2, 1] * 2), "expected 0 or 1"),
+    ],
+)
+def test_what_is_wrong_with_three_classes_is_told(table, message):
+    with pytest.raises(EvidenceError, match=message):
+        scored_cases(table)

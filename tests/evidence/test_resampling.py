@@ -31,3 +31,12 @@ def test_cases_of_a_single_class_are_refused_rather_than_drawn_for_ever():
     labels = np.zeros(50, bool)
     with pytest.raises(EvidenceError, match="too small"):
         patient_weights(labels, np.arange(50), 10, seed=0)
+
+
+def test_every_resample_holds_a_pair_of_each_of_three_classes():
+    labels, patients = np.arange(12) % 3, np.arange(12) // 2
+    weights = patient_weights(labels, patients, 300, seed=1)
+    for label in range(3):
+        assert (weights[labels == label].sum(axis=0) > 0).all()
+    scores = np.random.default_rng(0).random((2, 12, 3))
+    assert np.isfinite(bootstrap_covariance(labels, scores, patients, 300, seed=1)).all()

@@ -23,7 +23,7 @@ from pydicom.uid import (
 )
 
 from mlp_med.errors import ImageError
-from mlp_med.imaging.plane import render_plane
+from mlp_med.imaging.plane import Plane, render_plane
 from mlp_med.imaging.radiograph import read_radiograph, read_radiograph_header
 
 REAL = Path(__file__).parents[2] / "../shared/real/mammography_dicom/GH133.dcm"
@@ -357,3 +357,20 @@ def test_a_real_mammogram_in_jpeg_lossless():
         crop = render_plane(plane, np.array([170.0, 140.0]), 51.2, spacing_mm, 31.0)
         assert crop.shape == (size, size, 1)
         assert crop.mean() == pytest.approx(2523, abs=10)  # breast, not air
+
+
+def test_a_field_may_be_wider_than_high():
+    rng = np.random.default_rng(0)
+    pixels = rng.random((300, 200, 1)).astype(np.float32)
+    plane = Plane(pixels, (0.5, 0.5), (0.0, 0.0), np.eye(2))
+    centre = np.array([49.75, 74.75])
+    square = render_plane(plane, centre, 64.0, 0.5, 0.0)
+    part = render_plane(plane, centre, (48.0, 20.0), 0.5, 0.0)
+    assert part.shape == (40, 96, 1)
+    np.testing.assert_allclose(part, square[44:84, 16:112], atol=1e-5)
+    angle = np.radians(10)
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    oblique = Plane(pixels, (0.5, 0.5), (0.0, 0.0), turn)
+    whole = render_plane(oblique, turn @ centre, 64.0, 0.5, 0.0)
+    part = render_plane(oblique, turn @ centre, (48.0, 20.0), 0.5, 0.0)
+    np.testing.assert_allclose(part, whole[44:84, 16:112], atol=1e-2)

@@ -22,7 +22,7 @@ def phantom(tmp_path_factory) -> Path:
 
 
 def test_the_builder_reads_all_of_it_and_it_is_called_a_phantom(phantom):
-    report = check(phantom)
+    report = check(phantom, "suspicion")
     assert report.phantom
     assert report.skipped == {}
     assert sum(report.candidates.values()) == NUM_EXAMS

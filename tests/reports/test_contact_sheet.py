@@ -97,3 +97,15 @@ def test_what_does_not_fit_is_refused():
         draw([ContactCase("a", volumes()), ContactCase("b", short)])
     with pytest.raises(ValueError, match=r"found float64 \[8, 8\]"):
         central_slice(np.zeros((8, 8)))
+
+
+def test_a_field_that_is_higher_than_wide_is_shown_so():
+    pixels = np.zeros((26, 20, 3), np.uint8)
+    figure = draw([ContactCase("exam", {0.8: pixels})], field_extent=(260.0, 200.0))
+    (panel,) = figure.axes
+    assert tuple(panel.get_images()[0].get_extent()) == (0, 200, 260, 0)
+    assert (panel.get_xlim(), panel.get_ylim()) == ((0, 200), (260, 0))
+    box = panel.get_position()
+    width, height = figure.get_size_inches() * (box.width, box.height)
+    assert height / width == pytest.approx(1.3, rel=0.05)
+    assert panel.texts[0].get_text() == "50 mm"

@@ -2,8 +2,9 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.special import softmax
 from sklearn.metrics import log_loss, roc_auc_score
 
 from mlp_med.training.evaluation import evaluate_logits
@@ -38,5 +39,24 @@ def test_very_sure_logits_do_not_overflow():
 
 
 def test_each_logit_needs_its_label():
-    with pytest.raises(ValueError, match="one label a logit"):
+    with pytest.raises(ValueError, match="one label an example"):
         evaluate_logits(np.zeros(3), np.zeros(4))
+
+
+@settings(deadline=None)
+@given(st.integers(0, 10_000), st.integers(6, 40))
+def test_figures_of_three_classes_equal_those_of_scikit_learn(seed, num_examples):
+    rng = np.random.default_rng(seed)
+    labels = rng.permutation(np.arange(num_examples) % 3)
+    logits = rng.normal(size=(num_examples, 3)) + rng.normal(size=(num_examples, 1))
+    scores = softmax(logits, axis=1)
+    result = evaluate_logits(logits, labels.astype(np.float32))
+    assert result.loss == pytest.approx(log_loss(labels, scores), rel=1e-4)
+    macro = roc_auc_score(labels, scores, multi_class="ovr", average="macro")
+    assert result.auc == pytest.approx(macro, abs=1e-6)
+
+
+def test_of_three_classes_one_that_is_absent_leaves_no_auc():
+    result = evaluate_logits(np.eye(3), np.array([0.0, 1.0, 1.0]))
+    assert math.isnan(result.auc)
+    assert math.isfinite(result.loss)

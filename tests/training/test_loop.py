@@ -8,6 +8,7 @@ from mlp_med.models.residual import build_model
 from mlp_med.training.evaluation import Evaluation, evaluate_logits
 from mlp_med.training.loop import fit
 from mlp_med.training.predict import make_scorer
+from mlp_med.training.step import cross_entropy
 
 GRID = (8, 8, 8)
 
@@ -271,3 +272,36 @@ def test_training_that_is_stopped_keeps_its_last_weights(strategy):
     assert [point.auc for point in history.validation] == [0.9, 0.6, 0.7]
     assert history.best.auc == 0.9
     assert [weight.tobytes() for weight in model.get_weights()] == kept[2] != kept[0]
+
+
+def test_the_loss_is_keras_own_of_two_classes_and_of_three():
+    rng = np.random.default_rng(0)
+    labels = tf.constant(np.arange(9) % 2, tf.float32)
+    logits = tf.constant(rng.normal(size=(9, 1)), tf.float32)
+    expected = keras.ops.binary_crossentropy(labels[:, None], logits, from_logits=True)[:, 0]
+    np.testing.assert_allclose(cross_entropy(labels, logits), expected, rtol=1e-5)
+    labels = tf.constant(np.arange(9) % 3, tf.float32)
+    logits = tf.constant(rng.normal(size=(9, 3)), tf.float32)
+    expected = keras.ops.sparse_categorical_crossentropy(labels, logits, from_logits=True)
+    np.testing.assert_allclose(cross_entropy(labels, logits), expected, rtol=1e-5)
+
+
+def test_three_classes_that_can_be_learnt_are_learnt(strategy):
+    """Noise whose mean is one of three: the middle one is no end of any single score."""
+    generator = np.random.default_rng(2)
+    labels = (np.arange(384) % 3).astype(np.float32)
+    images = generator.normal(size=(384, *GRID, 1)) + 0.4 * (labels - 1)[:, None, None, None, None]
+    images = images.astype(np.float32)
+    model = small_model(strategy, num_classes=3, norm="none")
+    score = make_scorer(model)
+    validation = tf.data.Dataset.from_tensor_slices((images, labels, labels * 0 + 1)).batch(64)
+    history = train(
+        strategy,
+        model,
+        batches_of(images, labels, 16),
+        lambda: evaluate_logits(score(validation), labels),
+        budget_examples=3072,
+        global_batch_size=16,
+    )
+    assert history.best.auc > 0.95
+    assert history.training[-1].loss < 0.5 < np.log(3) < history.training[0].loss + 0.3

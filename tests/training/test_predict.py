@@ -50,3 +50,15 @@ def test_probabilities_do_not_overflow():
     values = probabilities(np.array([-1000.0, 0.0, 1000.0], np.float32))
     np.testing.assert_array_equal(values, np.array([0.0, 0.5, 1.0], np.float32))
     assert values.dtype == np.float32
+
+
+def test_of_three_classes_each_example_has_a_score_a_class():
+    model = build_model(spatial_dims=2, num_channels=1, num_classes=3, widths=(4,), stem_stride=1)
+    images = tf.random.stateless_normal((11, 6, 6, 1), seed=(1, 2))
+    weights = np.array([1] * 9 + [0, 1], np.float32)
+    logits = make_scorer(model)(batches(images, weights, 4))
+    np.testing.assert_allclose(logits, model(images).numpy()[weights > 0], rtol=1e-4, atol=1e-6)
+    scores = probabilities(logits)
+    assert scores.shape == (10, 3)
+    np.testing.assert_allclose(scores.sum(axis=1), 1, rtol=1e-5)
+    assert (scores.argmax(axis=1) == logits.argmax(axis=1)).all()

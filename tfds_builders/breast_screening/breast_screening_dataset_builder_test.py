@@ -14,7 +14,7 @@ class BreastScreeningTest(tfds.testing.DatasetBuilderTestCase):
 
     DATASET_CLASS = Builder
     BUILDER_CONFIG_NAMES_TO_TEST = ["0.8mm"]  # noqa: RUF012
-    SPLITS = {"train": 3, "validation": 2, "test": 2}  # noqa: RUF012
+    SPLITS = {"train": 4, "validation": 3, "test": 4}  # noqa: RUF012
 
     @classmethod
     def setUpClass(cls):

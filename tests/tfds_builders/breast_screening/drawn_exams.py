@@ -64,8 +64,8 @@ def studies_of(split: str, number: int) -> list[str]:
 
 
 def all_exams() -> list[Image]:
-    """Seven exams in three splits, both classes in each."""
-    train, validation = studies_of("train", 3), studies_of("validation", 2)
+    """Eleven exams in three splits, every class in each."""
+    train, validation = studies_of("train", 4), studies_of("validation", 3)
     return [
         *exam(train[0]),
         *exam(train[1], left=4),
@@ -74,6 +74,10 @@ def all_exams() -> list[Image]:
         *exam(validation[1], left=2, right=2),
         *exam("test000", split="test", density="D"),
         *exam("test001", left=3, right=4, split="test"),
+        *exam(train[3], right=2),
+        *exam(validation[2]),
+        *exam("test002", left=2, split="test"),
+        *exam("test003", split="test"),
     ]
 
 

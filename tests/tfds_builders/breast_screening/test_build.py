@@ -6,9 +6,12 @@ import pytest
 import tensorflow_datasets as tfds
 
 from mlp_med import crop_sheets
-from mlp_med.errors import SourceError
+from mlp_med.errors import DatasetError, SourceError
+from mlp_med.pipelines.arrays import load_split
+from mlp_med.pipelines.batches import evaluation_batches
 from mlp_med.pipelines.datasets import describe
 from mlp_med.reports.contact_sheet import draw_contact_sheet
+from mlp_med.studies.planning import open_dataset
 from tests.tfds_builders.breast_screening.drawn_exams import (
     SPOT,
     TISSUE,
@@ -30,11 +33,13 @@ from tfds_builders.breast_screening.exams import (
 )
 from tfds_builders.breast_screening.survey import NOT_ON_DISK
 
-TRAIN, VALIDATION = studies_of("train", 3), studies_of("validation", 2)
+TRAIN, VALIDATION = studies_of("train", 4), studies_of("validation", 3)
 WORST = {
-    **dict(zip([*TRAIN, *VALIDATION], [1, 4, 5, 3, 2], strict=True)),
+    **dict(zip([*TRAIN, *VALIDATION], [1, 4, 5, 2, 3, 2, 1], strict=True)),
     "test000": 1,
     "test001": 4,
+    "test002": 2,
+    "test003": 1,
 }
 
 
@@ -52,24 +57,25 @@ def problems_of(root: Path) -> list[str]:
 def test_exams_are_the_same_at_each_resolution_with_the_releases_splits(release, tmp_path):
     found = {}
     for builder in build(release, tmp_path / "data", [0.4, 0.8], num_workers=1):
-        size = {0.4: 640, 0.8: 320}[builder.builder_config.resolution]
+        grid = {0.4: (650, 500), 0.8: (325, 250)}[builder.builder_config.resolution]
         for split in builder.info.splits:
             for example in tfds.as_numpy(builder.as_dataset(split)):
                 name = example["id"].decode()
-                assert example["image"].shape == (size, size, 4)
-                assert example["label"] == (WORST[name] >= 3)
+                assert example["image"].shape == (*grid, 4)
+                assert example["label"] == min(WORST[name], 3) - 1
                 assert max(example["birads_left"], example["birads_right"]) == WORST[name]
                 assert example["density"] == (4 if name == "test000" else 2)
                 found.setdefault(name, set()).add(split)
     assert found == {
         **{name: {"train"} for name in TRAIN},
         **{name: {"validation"} for name in VALIDATION},
-        "test000": {"test"},
-        "test001": {"test"},
+        **{f"test00{number}": {"test"} for number in range(4)},
     }
     of = describe("breast_screening", tmp_path / "data")
     assert of == describe("breast_screening", source=release)
     assert (of.num_channels, of.label_at_centre) == (4, False)
+    assert of.class_names == ("BI-RADS 1", "BI-RADS 2", "BI-RADS 3-5")
+    assert of.extents == (260.0, 200.0)
     assert of.intensity_window == (0.0, 4095.0)
 
 
@@ -81,8 +87,8 @@ def test_every_breast_hangs_from_the_left_at_its_own_height(release):
             near = columns * 0.8 < 60  # and not the label
             y, x = (np.mean(of[near] + 0.5) * 0.8 for of in (rows, columns))
             assert x == pytest.approx(30, abs=0.5)
-            assert y - 128 == pytest.approx(-20, abs=1.5)
-            assert view[:, -60:].max() < 100  # air fills what is no film
+            assert y - 130 == pytest.approx(-20, abs=1.5)
+            assert view[:, -40:].max() < 100  # air fills what is no film
 
 
 def test_turned_over_grey_values_render_alike(release):
@@ -108,7 +114,7 @@ def _stored(path: Path) -> np.ndarray:
 
 def test_missing_repeated_and_other_views_are_counted(release):
     again = Image(TRAIN[1], "L", "CC", 4, copy=1)
-    images = [*all_exams()[:11], *all_exams()[12:]]  # TRAIN[2] without its last
+    images = [*all_exams()[:11], *all_exams()[12:]]  # TRAIN[2] without its last view
     images += [again, Image(TRAIN[0], "R", "ML"), *exam("study900")[:2]]
     write_image(release, again)
     write_table(release, images)
@@ -131,7 +137,7 @@ def test_an_image_that_is_missing_or_no_plain_mammogram_takes_its_exam_out(relea
         "exams with an implant": 1,
         "exams with an image that does not say how large a pixel is": 1,
     }
-    assert any("train split has 0" in problem for problem in report.problems)
+    assert any("train split has 0 exams of BI-RADS 1" in found for found in report.problems)
 
 
 def test_a_file_that_is_cut_short_is_a_problem_and_nothing_is_written(release, tmp_path):
@@ -195,9 +201,73 @@ def test_a_sheet_shows_the_four_views_of_an_exam_and_their_common_scale(
     out = tmp_path / "sheet.png"
     crop_sheets.draw_source("breast_screening", release, out, num_cases=1)
     assert out.stat().st_size > 10_000
-    assert drawn["shape"] == (640, 640, 3)
-    assert drawn["field_extent"] == 640 * 0.8
+    assert drawn["shape"] == (650, 500, 3)
+    assert drawn["field_extent"] == (520.0, 400.0)
 
 
 def test_what_is_no_such_release_is_refused(tmp_path):
     assert "VinDr-Mammo" in check(tmp_path).problems[0]
+
+
+def test_the_binary_task_parts_the_same_exams_at_birads_3(release, tmp_path):
+    (builder,) = build(release, tmp_path / "data", [0.8], num_workers=1, task="suspicion")
+    labels = {
+        example["id"].decode(): int(example["label"])
+        for split in builder.info.splits
+        for example in tfds.as_numpy(builder.as_dataset(split))
+    }
+    assert labels == {name: int(birads >= 3) for name, birads in WORST.items()}
+    assert describe("breast_screening", tmp_path / "data").class_names == (
+        "BI-RADS 1-2",
+        "BI-RADS 3-5",
+    )
+    assert check(release, "suspicion").examples["test"] == {"BI-RADS 1-2": 3, "BI-RADS 3-5": 1}
+    again = build(release, tmp_path / "data", [0.8])[0]  # whatever it was built for
+    assert again.info.features["label"].num_classes == 2
+    with pytest.raises(DatasetError, match="built with task = suspicion, not assessment"):
+        build(release, tmp_path / "data", [0.4], task="assessment")
+
+
+def test_a_release_without_one_of_the_classes_still_serves_the_other_task(release):
+    """Every exam of BI-RADS 2 becomes one of 1."""
+    text = (release / TABLE).read_text()
+    (release / TABLE).write_text(text.replace("BI-RADS 2", "BI-RADS 1"))
+    assert "0 exams of BI-RADS 2" in check(release).problems[0]
+    assert check(release, "suspicion").problems == []
+
+
+def test_a_task_that_there_is_not_is_refused(release):
+    (problem,) = check(release, "pathology").problems
+    assert "assessment, suspicion" in problem
+
+
+def test_what_is_built_is_read_with_three_labels_and_its_field(release, tmp_path):
+    build(release, tmp_path / "data", [0.4, 0.8], num_workers=1)
+    opened = open_dataset("breast_screening", [0.4, 0.8], tmp_path / "data", release)
+    assert (opened.info.metric, opened.info.num_classes) == ("macro_auc", 3)
+    assert opened.info.task == "assessment"
+    assert opened.info.num_positive == {"train": 1, "validation": 1, "test": 1}
+    fine = load_split("breast_screening", tmp_path / "data", 0.4, "test")
+    assert fine.labels.tolist() == [0, 2, 1, 0]
+    of = describe("breast_screening", tmp_path / "data")
+    (images, labels, _), *_ = evaluation_batches(
+        load_split("breast_screening", tmp_path / "data", 0.8, "test"),
+        4,
+        resolution=0.8,
+        grid=0.4,
+        description=of,
+    )
+    assert images.shape == (4, 650, 500, 4)
+    # The coarse exam on the fine grid shows the same breast in the same place.
+    expected = np.clip(fine.images / of.intensity_window[1], 0, 1)
+    assert np.abs(images.numpy() - expected).mean() < 0.01
+    np.testing.assert_array_equal(labels, [0, 2, 1, 0])
+
+
+def test_a_pixel_lies_where_it_lies_at_every_resolution(release):
+    """Blocks of 8 × 8 of 0.1 mm are the pixels of 0.8 mm, up to what the low-pass lets through."""
+    case = preview(release, 1, [0.1, 0.8])[0]
+    fine, coarse = (case.crops[f"{mm}mm"].astype(float) for mm in ("0.1", "0.8"))
+    assert fine.shape == (2600, 2000, 4)
+    means = fine.reshape(325, 8, 250, 8, 4).mean((1, 3))
+    assert np.corrcoef(means.ravel(), coarse.ravel())[0, 1] > 0.999
