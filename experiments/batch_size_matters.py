@@ -3,7 +3,7 @@
 Question.  Batches are made small because images are large. What does that cost, and is a large
            batch simply better?
 Claims.    Judged together, each by its own margin, corrected by Holm. Both budgets judge (a):
-           (a) the best of batches 1 to 4 reaches a lower test AUC than the best of larger ones,
+           (a) the best of batches 1 to 4 reaches a lower test {METRICS[metric]} than the best of larger ones,
                at equal examples seen, and at equal optimiser steps;
            (b) it takes longer to a validation AUC fixed beforehand, in examples and in seconds;
            (c) trained to the same training loss, a batch of 10 % of the training set generalises
@@ -32,7 +32,7 @@ from experiments.batch_sizes import SIZES as SIZES
 from experiments.batch_sizes import BatchSize
 from experiments.batch_sizes import sizes_for_table as sizes_for_table
 from mlp_med.errors import StudyError
-from mlp_med.evidence.claim import Claim
+from mlp_med.evidence.claim import METRICS, Claim, Metric
 from mlp_med.studies.arm import Arm, own_controls
 from mlp_med.studies.pilot import PilotResult
 
@@ -44,13 +44,18 @@ REFERENCE = 32  # that the small is accumulated to, and that the very large is h
 EXAMPLES, STEPS, MATCHED = "equal examples", "equal steps", "equal training loss"
 
 
-def claim(size: BatchSize, unit: str, *, phantom: bool) -> Claim:
+def claim(size: BatchSize, unit: str, *, phantom: bool, metric: Metric = "auc") -> Claim:
     """The first of the claims."""
-    return claims(size, unit, phantom=phantom)[0]
+    return claims(size, unit, phantom=phantom, metric=metric)[0]
 
 
 def claims(
-    size: BatchSize, unit: str, *, phantom: bool, pilot: PilotResult | None = None
+    size: BatchSize,
+    unit: str,
+    *,
+    phantom: bool,
+    metric: Metric = "auc",
+    pilot: PilotResult | None = None,
 ) -> tuple[Claim, ...]:
     """All claims; without a pilot "best" is the largest of either kind."""
     found = {arm.name: arm.global_batch_size for arm in arms(size, unit, phantom=True)}
@@ -61,13 +66,14 @@ def claims(
     very_large, reference = _name(size.large_batch, MATCHED), _name(REFERENCE, MATCHED)
     budget = f"conditional on a budget of {size.budget_examples:,} examples"
     of_steps = f"conditional on a budget of {size.budget_steps:,} steps"
-    on_the_way = f"a validation AUC of {size.target_auc:g}, twice in a row"
+    on_the_way = f"a validation {METRICS[metric]} of {size.target_auc:g}, twice in a row"
     at_loss = f"at the first evaluation with a training loss of {size.training_loss:g} or less"
     beside = Claim(
         question=QUESTION,
         name="a, equal examples",
-        statement=f"{small} reaches a lower test AUC than {large} by more than "
+        statement=f"{small} reaches a lower test {METRICS[metric]} than {large} by more than "
         f"{size.margin_auc:g}, {budget}",
+        metric=metric,
         margin=size.margin_auc,
         primary=(large, small),
         secondary=_beside(size),
@@ -83,10 +89,10 @@ def claims(
             f"more than {size.margin_time:.0%} of their common horizon, {budget}",
             margin=size.margin_time,
             primary=(small, large),
-            metric=metric,
+            metric=of_time,
             target=size.target_auc,
         )
-        for unit_of_time, metric in (
+        for unit_of_time, of_time in (
             ("examples", "examples_to_target"),
             ("seconds", "seconds_to_target"),
         )
@@ -96,8 +102,9 @@ def claims(
         Claim(
             question=QUESTION,
             name="a, equal steps",
-            statement=f"{small_steps} reaches a lower test AUC than {large_steps} by more than "
+            statement=f"{small_steps} reaches a lower test {METRICS[metric]} than {large_steps} by more than "
             f"{size.margin_auc:g}, {of_steps}",
+            metric=metric,
             margin=size.margin_auc,
             primary=(large_steps, small_steps),
         ),
@@ -105,8 +112,9 @@ def claims(
         Claim(
             question=QUESTION,
             name="c",
-            statement=f"{very_large} reaches a lower test AUC than {reference} by more than "
+            statement=f"{very_large} reaches a lower test {METRICS[metric]} than {reference} by more than "
             f"{size.margin_auc:g}, {at_loss}",
+            metric=metric,
             margin=size.margin_auc,
             primary=(reference, very_large),
         ),

@@ -24,7 +24,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from experiments.sizes import Size, smoke_size
-from mlp_med.evidence.claim import Claim
+from mlp_med.evidence.claim import METRICS, Claim, Metric
 from mlp_med.studies.arm import Arm, own_controls
 
 NAME = "splitting_costs"
@@ -42,18 +42,18 @@ WHOLE, SAME_MEMORY, STREAMED = "whole", "whole, same memory", "whole, streamed"
 NO_NORM = "whole, no norm"
 
 
-def claim(size: Size, unit: str, *, phantom: bool) -> Claim:
+def claim(size: Size, unit: str, *, phantom: bool, metric: Metric = "auc") -> Claim:
     """The claim, its contrasts and its rule, written before the run."""
     large, small = SPLITS
     controls = own_controls(_whole(size))
     return Claim(
         question=QUESTION,
         statement=(
-            f"trained on the whole field, a network has a test AUC that exceeds that of the same "
+            f"trained on the whole field, a network has a test {METRICS[metric]} that exceeds that of the same "
             f"network trained on {large} tiles an axis, each with the label of the whole, by more "
             f"than {size.margin_auc:g}"
         ),
-        metric="auc",
+        metric=metric,
         margin=size.margin_auc,
         primary=(WHOLE, tiles_name(large)),
         secondary={

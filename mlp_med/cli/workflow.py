@@ -159,13 +159,14 @@ def pilot_command(name: str) -> str:
 
 def plan(prepared: Prepared, pilot: "PilotResult | None", num_seeds: int | None) -> "Study":
     """The study with the pilot's settings, and the claims that depend on what the pilot found."""
-    from experiments import find_study
+    from experiments import STUDIES
     from mlp_med.studies.planning import plan_study
 
-    experiment, info = find_study(prepared.name), prepared.dataset.info
+    experiment, info = STUDIES.get(prepared.name), prepared.dataset.info  # a control is no study
     claims: tuple[Claim, ...] = ()
     if hasattr(experiment, "claims"):
-        claims = experiment.claims(prepared.size, info.unit, phantom=info.phantom, pilot=pilot)
+        described = {"unit": info.unit, "phantom": info.phantom, "metric": info.metric}
+        claims = experiment.claims(prepared.size, **described, pilot=pilot)
     return plan_study(
         name=prepared.name,
         size=prepared.size_name,
