@@ -3,7 +3,7 @@
 Question.  Batches are made small because images are large. What does that cost, and is a large
            batch simply better?
 Claims.    Judged together, each by its own margin, corrected by Holm. Both budgets judge (a):
-           (a) the best of batches 1 to 4 reaches a lower test {METRICS[metric]} than the best of larger ones,
+           (a) the best of batches 1 to 4 reaches a lower test AUC than the best of larger ones,
                at equal examples seen, and at equal optimiser steps;
            (b) it takes longer to a validation AUC fixed beforehand, in examples and in seconds;
            (c) trained to the same training loss, a batch of 10 % of the training set generalises
@@ -64,14 +64,15 @@ def claims(
         _best(found, pilot, STEPS, is_small=is_small) for is_small in (True, False)
     )
     very_large, reference = _name(size.large_batch, MATCHED), _name(REFERENCE, MATCHED)
+    rank = METRICS[metric]
     budget = f"conditional on a budget of {size.budget_examples:,} examples"
     of_steps = f"conditional on a budget of {size.budget_steps:,} steps"
-    on_the_way = f"a validation {METRICS[metric]} of {size.target_auc:g}, twice in a row"
+    on_the_way = f"a validation {rank} of {size.target_auc:g}, twice in a row"
     at_loss = f"at the first evaluation with a training loss of {size.training_loss:g} or less"
     beside = Claim(
         question=QUESTION,
         name="a, equal examples",
-        statement=f"{small} reaches a lower test {METRICS[metric]} than {large} by more than "
+        statement=f"{small} reaches a lower test {rank} than {large} by more than "
         f"{size.margin_auc:g}, {budget}",
         metric=metric,
         margin=size.margin_auc,
@@ -102,7 +103,7 @@ def claims(
         Claim(
             question=QUESTION,
             name="a, equal steps",
-            statement=f"{small_steps} reaches a lower test {METRICS[metric]} than {large_steps} by more than "
+            statement=f"{small_steps} reaches a lower test {rank} than {large_steps} by more than "
             f"{size.margin_auc:g}, {of_steps}",
             metric=metric,
             margin=size.margin_auc,
@@ -112,7 +113,7 @@ def claims(
         Claim(
             question=QUESTION,
             name="c",
-            statement=f"{very_large} reaches a lower test {METRICS[metric]} than {reference} by more than "
+            statement=f"{very_large} reaches a lower test {rank} than {reference} by more than "
             f"{size.margin_auc:g}, {at_loss}",
             metric=metric,
             margin=size.margin_auc,
