@@ -50,8 +50,8 @@ def claim(size: Size, unit: str, *, phantom: bool, metric: Metric = "auc") -> Cl
         question=QUESTION,
         statement=(
             f"trained on the whole field, a network has a test {METRICS[metric]} that exceeds that "
-            f"of the same network trained on {large} tiles an axis, each with the label of the whole, by more "
-            f"than {size.margin_auc:g}"
+            f"of the same network trained on {large} tiles an axis, each with the label of the "
+            f"whole, by more than {size.margin_auc:g}"
         ),
         metric=metric,
         margin=size.margin_auc,
