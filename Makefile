@@ -14,6 +14,7 @@ SMOKE_SCANS ?= 20
 CHESTS ?= 24
 SLIDES ?= 60
 PATIENTS ?= 60
+EXAMS ?= 160
 
 VENV := .venv
 BENCH_VENV := .venv-bench
@@ -21,11 +22,11 @@ MLP_MED := $(VENV)/bin/mlp-med
 export MLFLOW_TRACKING_URI ?= sqlite:///$(abspath $(RUNS))/mlflow.db
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: help install-study install-test smoke study resolution dsb2017 slides slides-pilot mammography pilot more-data batch batch-pilot splitting memory-fits platforms controls controls-full calibration report rerun ui bench test lint lock clean
+.PHONY: help install-study install-test smoke study resolution dsb2017 slides slides-pilot mammography screening pilot more-data batch batch-pilot splitting memory-fits platforms controls controls-full calibration report rerun ui bench test lint lock clean
 
 help:  ## explain every target
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
-	@echo "Variables: SOURCE=DIR of real scans (for resolution), RUN=id (for rerun), DATA, RUNS, REPORTS, SCANS, CHESTS, SLIDES, PATIENTS, PYTHON."
+	@echo "Variables: SOURCE=DIR of real scans (for resolution), RUN=id (for rerun), DATA, RUNS, REPORTS, SCANS, CHESTS, SLIDES, PATIENTS, EXAMS, PYTHON."
 
 # ---- the environment: made from a hashed lock, made again when the lock changes
 define install
@@ -85,6 +86,11 @@ mammography: install-study  ## the resolution study on a phantom of film mammogr
 	$(MLP_MED) phantom cbis_ddsm_crops $(DATA)/phantom-cbis-ddsm --patients $(PATIENTS) --seed 0
 	$(MLP_MED) study run resolution_matters --dataset cbis_ddsm_crops --size small --source $(DATA)/phantom-cbis-ddsm --data-dir $(DATA)/tfds
 	$(MLP_MED) report resolution_matters --dataset cbis_ddsm_crops --size small --out $(REPORTS)/mammography
+
+screening: install-study  ## the resolution study on a phantom of screening exams, three classes, small, report (≤20 minutes on 2 cores)
+	$(MLP_MED) phantom breast_screening $(DATA)/phantom-screening --exams $(EXAMS) --seed 0
+	$(MLP_MED) study run resolution_matters --dataset breast_screening --size small --source $(DATA)/phantom-screening --data-dir $(DATA)/tfds
+	$(MLP_MED) report resolution_matters --dataset breast_screening --size small --out $(REPORTS)/screening
 
 pilot: install-study  ## the small phantom's pilot again, and its committed record (about an hour on 2 cores)
 	$(MLP_MED) phantom luna16 $(DATA)/phantom-luna16 --scans $(SCANS) --seed 0

@@ -187,7 +187,7 @@ SIZES: Mapping[str, Mapping[str, Size]] = {
         "smoke": Size(
             resolutions=(0.4, 0.8),
             primary=(0.4, 0.8),
-            model="residual_small_four_views",
+            model="residual_quick_four_views",
             global_batch_size=4,
             learning_rate=3e-3,
             budget_examples=64,
@@ -196,6 +196,23 @@ SIZES: Mapping[str, Mapping[str, Size]] = {
             # A breast is never turned by a quarter, and its chest wall is always at the left.
             augment=False,
             no_verdict_reason="the smoke size trains too little to claim anything",
+        ),
+        "small": Size(
+            resolutions=(0.4, 0.8),
+            primary=(0.4, 0.8),
+            model="residual_quick_four_views",
+            global_batch_size=8,
+            learning_rate=3e-3,
+            budget_examples=3_200,
+            num_evaluations=4,
+            num_seeds=5,
+            augment=False,
+            pilot=PilotDesign(num_seeds=5, most_budget_examples=51_200),
+            on_phantom={
+                # 40 test exams do not hold a margin of 0.01.
+                "margin_auc": 0.02,
+                "pilot": PilotDesign(num_seeds=5, most_budget_examples=6_400),
+            },
         ),
         "full": Size(
             resolutions=(0.1, 0.2, 0.4, 0.8),

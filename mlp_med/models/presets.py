@@ -16,6 +16,14 @@ PRESETS |= {f"{name}_centre": {**preset, "pooling": "centre"} for name, preset i
 # The same for an exam of four mammograms, a column for CC and one for MLO, each for both breasts.
 FOUR_VIEWS = {f"{name}_four_views": {**PRESETS[name], "num_views": 4} for name in PRESETS}
 
+# Blocks of eight pixels, so that 30 exams a second of 0.4 mm train on one core.
+FOUR_VIEWS["residual_quick_four_views"] = {
+    "widths": (16, 32, 64),
+    "blocks_per_stage": 1,
+    "stem_stride": 8,
+    "num_views": 4,
+}
+
 
 def preset_arguments(name: str) -> dict[str, Any]:
     """The architecture that `name` stands for, as arguments of `build_model`.

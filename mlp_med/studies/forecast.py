@@ -15,7 +15,11 @@ from mlp_med.studies.study import Study
 
 # Voxels (pixels) of input a second in training, one thread; measured with
 # `mlp-med study run resolution_matters` on two cores with AVX2 and no bfloat16.
-REFERENCE_RATES: Mapping[str, float] = {"residual_small": 4.0e6, "residual": 1.0e6}
+REFERENCE_RATES: Mapping[str, float] = {
+    "residual_small": 4.0e6,
+    "residual": 1.0e6,
+    "residual_quick_four_views": 9.0e6,  # with AVX-512, other work beside
+}
 
 
 def forecast(study: Study, ledger: Ledger, *, num_concurrent: int) -> list[str]:
