@@ -21,8 +21,9 @@ CARRIER = {COARSE_ANSWER: "density", FINE_ANSWER: "texture"}
 COVERAGE_MM = 108.0
 # Above the domes of the diaphragm there is lung on every slice.
 COVERAGE_START_MM = 70.0
-# One thickness, so that slices do not blur one scan's texture more than another's.
-SLICE_MM = 2.0
+# One thickness, so that slices do not blur one scan's texture more than another's; thin ones for
+# blobs that thick slices would average away.
+SLICE_MM, THIN_SLICE_MM = 2.0, 1.0
 LEAVES_PER_TREE = 500
 FINE_BLOB_MM = 2.5
 
@@ -55,7 +56,8 @@ def plan_control_scan(
         blob_mm: size of the structure in the lesions' texture.
     """
     drawn = draw_grid(stream(seed, number, "grid"), COVERAGE_MM)
-    grid = ScanGrid(drawn.pixel_mm, SLICE_MM, NUM_PIXELS, round(COVERAGE_MM / SLICE_MM) + 1)
+    slice_mm = slice_of(blob_mm)
+    grid = ScanGrid(drawn.pixel_mm, slice_mm, NUM_PIXELS, round(COVERAGE_MM / slice_mm) + 1)
     chest = build_chest(stream(seed, number, "chest"), grid.extent_mm, COVERAGE_START_MM)
     lesions = stream(seed, number, "lesions")
     noise_hu = float(stream(seed, number, "kernel").uniform(26, 32))
@@ -72,6 +74,11 @@ def plan_control_scan(
         vessels=grow_vessels(stream(seed, number, "vessels"), chest, grid, LEAVES_PER_TREE),
         findings=draw_lesions(lesions, chest, grid.extent_mm, CARRIER[variant]),
     )
+
+
+def slice_of(blob_mm: float) -> float:
+    """Thickness of the slices in which blobs of this size are still to be seen, mm."""
+    return SLICE_MM if blob_mm >= SLICE_MM else THIN_SLICE_MM
 
 
 def render_control_scan(plan: ControlPlan) -> np.ndarray:

@@ -48,7 +48,7 @@ def write_luna16(
 
     Args:
         out: made if absent; else empty, or this very phantom.
-        num_scans: at least 1; a scan takes 34 to 84 MB, of a control 29 MB.
+        num_scans: at least 1; a scan takes 34 to 84 MB, of a control 29 or 57 MB.
         seed: 0 or more.
         variant: "nodules" among their mimics, or a control: "coarse_answer", whose answer every
             resolution holds, or "fine_answer", whose answer only voxels finer than 5 mm hold.

@@ -106,7 +106,8 @@ def identity(variant: str, blob_mm: float) -> dict[str, object]:
 
 def largest_scan_bytes(variant: str) -> int:
     """Of the voxels of one scan: the thinnest slices make the largest."""
-    num_slices = COVERAGE_MM if variant == NODULES else controls.COVERAGE_MM / controls.SLICE_MM + 1
+    thinnest = controls.THIN_SLICE_MM if variant == FINE_ANSWER else controls.SLICE_MM
+    num_slices = COVERAGE_MM if variant == NODULES else controls.COVERAGE_MM / thinnest + 1
     return int(2 * controls.NUM_PIXELS**2 * num_slices)
 
 
@@ -128,7 +129,7 @@ def departures(variant: str, blob_mm: float) -> list[str]:
         "half of each scan's called nodules",
         answer,
         f"the classes overlap: no observer's AUC exceeds {lesions.BEST_AUC:g}, at any resolution",
-        f"one sharp kernel, slices of {controls.SLICE_MM:g} mm",
+        f"one sharp kernel, slices of {controls.slice_of(blob_mm):g} mm",
         MARKS,
         *NOT_DRAWN,
     ]

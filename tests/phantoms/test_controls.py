@@ -114,6 +114,13 @@ def test_a_field_holds_one_lesion_and_lies_within_the_scan():
     assert marks[:, 2].max() < scan.grid.extent_mm[2] - 19
 
 
+@pytest.mark.parametrize(("blob_mm", "slice_mm"), [(1.25, 1.0), (2.0, 2.0), (2.5, 2.0)])
+def test_no_slice_is_thicker_than_a_blob(blob_mm, slice_mm):
+    scan = plan_control_scan(FINE_ANSWER, 3, 1, blob_mm)
+    assert scan.grid.slice_mm == slice_mm <= blob_mm
+    assert scan.grid.extent_mm[2] == pytest.approx(108, abs=2)
+
+
 def test_the_voxels_are_a_pure_function_of_the_seed():
     first, again, other = (
         sha256(render(plan(FINE_ANSWER, seed, 0)).tobytes()).hexdigest() for seed in (5, 5, 6)
