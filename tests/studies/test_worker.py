@@ -1,9 +1,11 @@
 """A cell, trained in this process on crops of noise: what reaches the training loop."""
 
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from sklearn.metrics import roc_auc_score
 
 from mlp_med.pipelines.datasets import LUNA16
 from mlp_med.studies import worker
@@ -58,3 +60,20 @@ def test_less_memory_is_the_same_training(trained, changes, batch_size):
     assert computed_at_once == batch_size
     np.testing.assert_allclose(ours["score"], expected["score"], atol=1e-5)
     assert expected["score"].std() > 1e-4
+
+
+def test_a_cell_of_three_classes_scores_each_of_them(make_cell, monkeypatch):
+    examples = random_examples(LUNA16, 5.0, NUM_CASES)
+    examples = replace(examples, labels=(np.arange(NUM_CASES) % 3).astype(np.int8))
+    three = replace(LUNA16, class_names=("none", "benign", "malignant"))
+    monkeypatch.setattr(worker, "load_splits", lambda *of, **scored: (examples,) * 3)
+    monkeypatch.setattr(worker, "describe", lambda *of: three)
+    monkeypatch.setattr(worker, "configure_threads", lambda number: None)
+    cell = make_cell(dataset_digest="", budget_examples=16)
+    result = worker.train(Order(cell, "run", "", "", time.time()), lambda event: None)
+    scores = result.predictions[["score_0", "score_1", "score_2"]]
+    assert "score" not in result.predictions
+    np.testing.assert_allclose(scores.sum(axis=1), 1, atol=1e-5)
+    assert result.predictions["label"].tolist() == examples.labels.tolist()
+    expected = roc_auc_score(examples.labels, scores, multi_class="ovr", average="macro")
+    assert result.metrics["test_auc"] == pytest.approx(expected, abs=1e-6)
