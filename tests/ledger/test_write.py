@@ -184,3 +184,21 @@ def test_the_example_crops_are_kept_with_the_study(ledger, study):
     assert load_crops(ledger, study) is None
     write.log_crops(ledger, study, b"\x89PNG")
     assert load_crops(ledger, study) == b"\x89PNG"
+
+
+def test_a_cell_of_three_classes_keeps_a_score_a_class(ledger, study):
+    two = predictions()
+    scores = np.random.default_rng(0).dirichlet([1, 1, 1], len(two)).astype(np.float32)
+    three = two.drop(columns="score").assign(
+        label=np.arange(len(two)) % 3, **{f"score_{k}": scores[:, k] for k in range(3)}
+    )
+    run_id = start(ledger, study)
+    for wrong, problem in (
+        (three.assign(label=3), "a label other than 0 or 1 or 2"),
+        (three.assign(score_1=np.nan), "not finite"),
+        (three.drop(columns="score_0"), "lacks score_0"),
+    ):
+        with pytest.raises(LedgerError, match=problem):
+            write.finish_cell(ledger, run_id, {}, wrong)
+    write.finish_cell(ledger, run_id, {"test_auc": 0.5}, three)
+    pd.testing.assert_frame_equal(load_predictions(ledger, run_id), three)

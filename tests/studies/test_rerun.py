@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.metrics import roc_auc_score
 
 from mlp_med.errors import StudyError
 from mlp_med.ledger.read import CellRecord, StudyRecord
@@ -112,3 +113,17 @@ def test_each_cell_is_compared_with_its_own_run(rerun_of):
 def test_a_difference_without_a_known_cause_is_said_to_be_one(rerun_of):
     (outcome,) = rerun_of({"run0": predictions(9), "run1": predictions(1)})[:1]
     assert "nothing that is recorded has changed" in str(outcome)
+
+
+def test_of_three_classes_every_score_is_compared():
+    scores = np.random.default_rng(0).dirichlet([1, 1, 1], 21)
+    columns = {f"score_{k}": scores[:, k] for k in range(3)}
+    labels = np.arange(21) % 3
+    table = pd.DataFrame({"id": [f"c{i:02d}" for i in range(21)], "label": labels, **columns})
+    record = CellRecord("run", "study", "hash", "0.8mm", "done", {"seed": 0}, {}, {})
+    same = rerun._compare(record, table, table.sample(frac=1, random_state=0), {})
+    assert same.identical
+    assert same.auc_again == pytest.approx(roc_auc_score(labels, scores, multi_class="ovr"))
+    moved = table.assign(score_2=table["score_2"] + np.where(table["id"] == "c03", 0.25, 0))
+    other = rerun._compare(record, table, moved, {})
+    assert (other.identical, other.largest_difference) == (False, pytest.approx(0.25))

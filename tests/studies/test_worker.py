@@ -1,10 +1,13 @@
 """A cell, trained in this process on crops of noise: what reaches the training loop."""
 
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from sklearn.metrics import roc_auc_score
 
+from mlp_med.errors import StudyError
 from mlp_med.pipelines.datasets import LUNA16
 from mlp_med.studies import worker
 from mlp_med.studies.launcher import Order
@@ -117,3 +120,23 @@ def test_a_cell_that_stops_at_a_training_loss_is_measured_there(make_cell, monke
         expected = noise["gradient_noise"].sum() / noise["gradient_signal"].sum()
         assert phi["critical_batch"] == pytest.approx(expected)
     assert "final_training_loss" not in train(0.0).metrics
+
+
+def test_a_cell_of_three_classes_scores_each_of_them(make_cell, monkeypatch):
+    examples = random_examples(LUNA16, 5.0, NUM_CASES)
+    examples = replace(examples, labels=(np.arange(NUM_CASES) % 3).astype(np.int8))
+    three = replace(LUNA16, class_names=("none", "benign", "malignant"))
+    monkeypatch.setattr(worker, "load_splits", lambda *of, **scored: (examples,) * 3)
+    monkeypatch.setattr(worker, "describe", lambda *of: three)
+    monkeypatch.setattr(worker, "configure_threads", lambda number: None)
+    cell = make_cell(dataset_digest="", budget_examples=16)
+    result = worker.train(Order(cell, "run", "", "", time.time()), lambda event: None)
+    scores = result.predictions[["score_0", "score_1", "score_2"]]
+    assert "score" not in result.predictions
+    np.testing.assert_allclose(scores.sum(axis=1), 1, atol=1e-5)
+    assert result.predictions["label"].tolist() == examples.labels.tolist()
+    expected = roc_auc_score(examples.labels, scores, multi_class="ovr", average="macro")
+    assert result.metrics["test_auc"] == pytest.approx(expected, abs=1e-6)
+    tiles = Order(make_cell(dataset_digest="", split=2), "run", "", "", time.time())
+    with pytest.raises(StudyError, match=r"pooled to one score .* 3 classes"):
+        worker.train(tiles, lambda event: None)
