@@ -5,6 +5,7 @@ FILES = [
     "mlp_med/__init__.py",
     "mlp_med/cores.py",
     "mlp_med/processor.py",
+    "mlp_med/score_columns.py",
     "mlp_med/imaging/crop.py",
     "mlp_med/training/loop.py",
     "mlp_med/reports/page.py",
