@@ -1,5 +1,6 @@
 """`mlp-med advise`: what to train within a budget, by what the ledger holds."""
 
+import functools
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -19,7 +20,7 @@ from mlp_med.cli.app import (
 if TYPE_CHECKING:
     from mlp_med.capacity.platforms import Platform
     from mlp_med.pipelines.datasets import DatasetDescription
-    from mlp_med.reports.advice import Budget
+    from mlp_med.reports.advice import Budget, Untried
     from mlp_med.reports.advice_options import Found
 
 
@@ -65,8 +66,7 @@ def advise(
     description = describe(dataset, data_dir)
     elsewhere = None
     if machine is not None:
-        here = machine
-        elsewhere = lambda cell: forecast_cell(cell, description, here)  # noqa: E731
+        elsewhere = functools.partial(forecast_cell, description=description, platform=machine)
     found = load_options(ledger, studies, elsewhere)
     advice = choose_within(found, budget, _untried(found, budget, description, machine))
     if as_json:
@@ -97,23 +97,17 @@ def _untried(
     budget: "Budget",
     description: "DatasetDescription",
     machine: "Platform | None",
-) -> list[str]:
-    """What would fit and was never trained, beside the best that was."""
+) -> "Untried | None":
+    """Tells of a chosen cell what would fit beside it; None without a limit of memory."""
     from mlp_med.capacity.budget import Place
-    from mlp_med.evidence.choice import best, fits
     from mlp_med.studies.cell_workload import untried
 
-    fitting = [
-        each for each in found.trained if fits(each.option, budget.memory_bytes, budget.seconds)
-    ]
-    if budget.memory_bytes is None or not fitting:
-        return []
-    taken = best([each.option for each in fitting])
-    cell = next(each.cell for each in fitting if each.option is taken)
-    return untried(
-        cell,
-        [each.cell for each in found.trained],
-        description,
+    if budget.memory_bytes is None:
+        return None
+    return functools.partial(
+        untried,
+        tried=[each.cell for each in found.trained],
+        description=description,
         memory_bytes=budget.memory_bytes,
         num_cases=found.studies[0].plan["dataset"]["num_cases"],
         place=Place(platform=machine),

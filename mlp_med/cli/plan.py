@@ -131,6 +131,7 @@ def _workload(
 ) -> "Workload":
     from mlp_med.capacity.workload import Workload
     from mlp_med.errors import CapacityError
+    from mlp_med.studies.cell_workload import native_bytes
 
     fields = description.extents
     if field_mm is not None:
@@ -146,8 +147,7 @@ def _workload(
     return Workload(
         voxels=tuple(round(field / resolution) for field in fields),
         num_channels=description.num_channels,
-        # Beyond 8 bits crops are kept as int16.
-        native_bytes=1 if description.intensity_window == (0.0, 255.0) else 2,
+        native_bytes=native_bytes(description),
         **settings,
     )
 

@@ -75,10 +75,8 @@ def choose(
         raise EvidenceError("expected at least one trained arm to choose from, got none")
     fitting = [each for each in options if fits(each, memory_bytes, seconds)]
     if not fitting:
-        least, quickest = (
-            min(options, key=lambda each: each.memory_bytes),
-            min(options, key=lambda each: each.seconds),
-        )
+        least = min(options, key=lambda each: each.memory_bytes)
+        quickest = min(options, key=lambda each: each.seconds)
         raise EvidenceError(
             f"none of {len(options)} trained arms is within the budget: the least memory was "
             f"{least.memory_bytes:,} bytes ({least.name}), the shortest training "

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from mlp_med.evidence.contrast import Contrast
 
 if TYPE_CHECKING:
+    from mlp_med.evidence.several import JudgedClaim
     from mlp_med.evidence.verdict import Verdict
 
 
@@ -19,16 +20,22 @@ def verdict_sentence(verdict: "Verdict") -> str:
     return "; ".join([*parts, *_caveats(verdict)]) + "."
 
 
-def _outcome(verdict: "Verdict") -> str:
-    claim = f"“{verdict.claim.statement.rstrip('.')}”"
-    if verdict.outcome is None:
-        return f"there is no verdict on {claim}: {verdict.reason}"
-    text = f"{claim} is {verdict.outcome}"
-    if verdict.equivalent:
+def outcome_of(judged: "Verdict | JudgedClaim") -> str:
+    """What came of one claim, and why there is no verdict where there is none."""
+    claim = f"“{judged.claim.statement.rstrip('.')}”"
+    if judged.outcome is None:
+        return f"there is no verdict on {claim}: {judged.reason}"
+    text = f"{claim} is {judged.outcome}"
+    if judged.equivalent:
         text += " (the arms are equivalent within the margin)"
-    if verdict.reversed:
+    if judged.reversed:
         text += " (the effect is reversed)"
-    if verdict.grid_not_information:
+    return text
+
+
+def _outcome(verdict: "Verdict") -> str:
+    text = outcome_of(verdict)
+    if verdict.outcome is not None and verdict.grid_not_information:
         text += (
             ": grid, not information – the finer grid as used is better by more than the margin, "
             "but its finer information is not shown to be"

@@ -5,6 +5,7 @@ from math import exp
 
 from mlp_med.evidence.contrast import Contrast
 from mlp_med.evidence.runs import RunsContrast
+from mlp_med.evidence.sentence import outcome_of
 from mlp_med.evidence.several import Estimated, JudgedClaim
 from mlp_med.evidence.verdict import FEWEST_SEEDS
 
@@ -26,7 +27,7 @@ def claim_sentence(
     where = f"On {dataset}"
     if phantom:
         where = f"On the phantom {dataset} (drawn scans: no evidence about patients)"
-    parts = [f"{where}, {_outcome(judged)}"]
+    parts = [f"{where}, {outcome_of(judged)}"]
     if judged.estimate is not None:
         parts.append(effect_words(judged))
     if judged.p_value is not None:
@@ -90,18 +91,6 @@ def _shown(metric: str, estimate: Estimated) -> Callable[[float], str]:
         return lambda value: f"×{exp(value):.3g}"
     horizon = getattr(estimate, "horizon", None) or 1.0
     return lambda value: f"{value * horizon:+,.3g} ({value:+.0%} of {horizon:,.4g})"
-
-
-def _outcome(judged: JudgedClaim) -> str:
-    claim = f"“{judged.claim.statement.rstrip('.')}”"
-    if judged.outcome is None:
-        return f"there is no verdict on {claim}: {judged.reason}"
-    text = f"{claim} is {judged.outcome}"
-    if judged.equivalent:
-        text += " (the arms are equivalent within the margin)"
-    if judged.reversed:
-        text += " (the effect is reversed)"
-    return text
 
 
 def _p(value: float | None) -> str:

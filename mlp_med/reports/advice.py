@@ -1,15 +1,18 @@
 """Advice: what to train within a budget, what it costs, and what the ledger cannot say."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from mlp_med.evidence.choice import Choice, Option, choose
+from mlp_med.evidence.verdict import FEWEST_SEEDS
 from mlp_med.reports.advice_options import Found
 from mlp_med.reports.formatting import auc, difference, duration, interval, memory
+from mlp_med.studies.cell import Cell
 
 ADVICE_SEED = 0  # of the resampling
-FEWEST_SEEDS = 5  # below which a verdict is provisional too
+# What would fit beside a chosen cell and was never trained, a sentence each.
+Untried = Callable[[Cell], Sequence[str]]
 
 
 @dataclass(frozen=True)
@@ -93,13 +96,14 @@ class Advice:
         return lines + [f"not known: {step}" for step in self.next_steps]
 
 
-def advise(found: Found, budget: Budget, untried: Sequence[str] = ()) -> Advice:
+def advise(found: Found, budget: Budget, untried: Untried | None = None) -> Advice:
     """The best of what was trained within a budget.
 
     Args:
         found: the ledger's arms.
         budget: what a training run may take.
-        untried: settings that would fit and that no cell has, a sentence each.
+        untried: tells of the chosen cell what else would fit and was never trained; None for
+            nothing.
 
     Raises:
         EvidenceError: nothing fits, or the arms' test cases differ.
@@ -111,7 +115,9 @@ def advise(found: Found, budget: Budget, untried: Sequence[str] = ()) -> Advice:
         seconds=budget.seconds,
         seed=ADVICE_SEED,
     )
-    return Advice(choice, budget, found, (*_unfinished(found), *_few_seeds(choice), *untried))
+    cell = next(trained.cell for trained in found.trained if trained.option is choice.taken)
+    beside = untried(cell) if untried is not None else ()
+    return Advice(choice, budget, found, (*_unfinished(found), *_few_seeds(choice), *beside))
 
 
 def _unfinished(found: Found) -> list[str]:

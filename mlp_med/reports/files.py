@@ -1,13 +1,49 @@
 """Writes a report's files so that a reader never sees half of one."""
 
+import json
 import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
 
 from mlp_med.errors import LedgerError
+from mlp_med.reports.figures import to_png
 
 PAGE = "index.html"
 VERDICT = "verdict.json"
+
+
+def write_page(
+    out_dir: Path,
+    *,
+    page: str,
+    verdict: Mapping[str, Any],
+    figures: Mapping[str, Figure],
+    svg: Mapping[str, bytes],
+    possible_figures: Iterable[str],
+) -> tuple[Path, ...]:
+    """Writes a page, its verdict.json, and its figures as SVG and PNG; returns the figures' paths.
+
+    Args:
+        out_dir: made if absent.
+        page: the HTML.
+        verdict: plain values for JSON.
+        figures: by name.
+        svg: the same as the page shows them.
+        possible_figures: see `replace_files`.
+
+    Raises:
+        LedgerError: `out_dir` cannot be written.
+    """
+    values = json.dumps(verdict, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    content = {f"{name}.svg": drawn for name, drawn in svg.items()}
+    content |= {f"{name}.png": to_png(figure) for name, figure in figures.items()}
+    written = tuple(out_dir / name for name in content)
+    content |= {VERDICT: values.encode(), PAGE: page.encode()}
+    replace_files(out_dir, content, possible_figures)
+    return written
 
 
 def replace_files(

@@ -1,6 +1,5 @@
 """Writes the report of a study of several claims: page, figures, verdict.json."""
 
-import json
 from pathlib import Path
 
 import pandas as pd
@@ -11,8 +10,8 @@ from mlp_med.ledger.read import StudyRecord
 from mlp_med.ledger.store import Ledger
 from mlp_med.ledger.write import log_report
 from mlp_med.reports.batch_figure import draw_auc_by_batch
-from mlp_med.reports.figures import draw_forest, to_png, to_svg
-from mlp_med.reports.files import PAGE, VERDICT, replace_files
+from mlp_med.reports.figures import draw_forest, to_svg
+from mlp_med.reports.files import PAGE, VERDICT, write_page
 from mlp_med.reports.several_analysis import SeveralAnalysis, analyse_several
 from mlp_med.reports.several_page import line_of, render_several_page
 from mlp_med.reports.study_data import StudyData, load_study_data
@@ -44,16 +43,18 @@ def write_several_report(
     page = render_several_page(
         record, data, analysis, figures=svg, tracking_uri=ledger.tracking_uri
     )
-    verdict = json.dumps(analysis.to_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    content = {f"{name}.svg": drawn for name, drawn in svg.items()}
-    content |= {f"{name}.png": to_png(figure) for name, figure in figures.items()}
-    written = list(content)
-    content |= {VERDICT: verdict.encode(), PAGE: page.encode()}
-    replace_files(out_dir, content, FIGURES)
+    written = write_page(
+        out_dir,
+        page=page,
+        verdict=analysis.to_dict(),
+        figures=figures,
+        svg=svg,
+        possible_figures=FIGURES,
+    )
     paths = ReportPaths(
         page=out_dir / PAGE,
         verdict=out_dir / VERDICT,
-        figures=tuple(out_dir / name for name in written),
+        figures=written,
         sentence="\n".join(analysis.sentences),
     )
     # MLflow takes no comma in the name of a tag.

@@ -1,6 +1,5 @@
 """Writes the report of a study: the page, its figures and verdict.json, from the ledger alone."""
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,10 +20,9 @@ from mlp_med.reports.figures import (
     draw_cost,
     draw_curves,
     draw_forest,
-    to_png,
     to_svg,
 )
-from mlp_med.reports.files import PAGE, VERDICT, replace_files
+from mlp_med.reports.files import PAGE, VERDICT, write_page
 from mlp_med.reports.formatting import at_start, value_range
 from mlp_med.reports.fraction_figure import draw_auc_by_fraction
 from mlp_med.reports.frontier_figure import draw_frontier
@@ -100,16 +98,18 @@ def write_report(
         tracking_uri=ledger.tracking_uri,
         calibration=calibration,
     )
-    verdict = json.dumps(analysis.to_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    content = {f"{name}.svg": drawn for name, drawn in svg.items()}
-    content |= {f"{name}.png": to_png(figure) for name, figure in figures.items()}
-    written = list(content)
-    content |= {VERDICT: verdict.encode(), PAGE: page.encode()}
-    replace_files(out_dir, content, FIGURES)
+    written = write_page(
+        out_dir,
+        page=page,
+        verdict=analysis.to_dict(),
+        figures=figures,
+        svg=svg,
+        possible_figures=FIGURES,
+    )
     paths = ReportPaths(
         page=out_dir / PAGE,
         verdict=out_dir / VERDICT,
-        figures=tuple(out_dir / name for name in written),
+        figures=written,
         sentence=analysis.verdict.sentence,
     )
     _keep_in_ledger(ledger, record, analysis, paths)

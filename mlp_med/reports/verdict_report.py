@@ -5,7 +5,6 @@ and whether its arms had converged, is said to be unknown.
 """
 
 import importlib.metadata
-import json
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,8 +25,8 @@ from mlp_med.evidence.variance import CONFIDENCE
 from mlp_med.evidence.verdict import Verdict, decide, verdict_to_dict
 from mlp_med.reports import formatting as f
 from mlp_med.reports.analysis import BOOTSTRAP_SEED
-from mlp_med.reports.figures import draw_auc_by_arm, draw_forest, to_png, to_svg
-from mlp_med.reports.files import PAGE, VERDICT, replace_files
+from mlp_med.reports.figures import draw_auc_by_arm, draw_forest, to_svg
+from mlp_med.reports.files import PAGE, write_page
 from mlp_med.reports.verdict_parts import (
     arm_numbers,
     contrast_row,
@@ -146,12 +145,14 @@ def write_verdict(judged: ForeignVerdict, out_dir: Path, command: Sequence[str])
     """
     figures = draw_verdict_figures(judged)
     svg = {name: to_svg(figure) for name, figure in figures.items()}
-    content = {f"{name}.svg": drawn for name, drawn in svg.items()}
-    content |= {f"{name}.png": to_png(figure) for name, figure in figures.items()}
-    values = json.dumps(judged.to_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    page = _render(judged, svg, command)
-    content |= {VERDICT: values.encode(), PAGE: page.encode()}
-    replace_files(out_dir, content, FIGURES)
+    write_page(
+        out_dir,
+        page=_render(judged, svg, command),
+        verdict=judged.to_dict(),
+        figures=figures,
+        svg=svg,
+        possible_figures=FIGURES,
+    )
     return out_dir / PAGE
 
 

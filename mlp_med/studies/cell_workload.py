@@ -32,9 +32,13 @@ def workload_of(cell: Cell, description: DatasetDescription) -> Workload:
         num_extra_stages=0
         if cell.depth == "fixed"
         else octaves_to_coarsest(description, cell.grid),
-        # Beyond 8 bits crops are kept as int16.
-        native_bytes=1 if description.intensity_window == (0.0, 255.0) else 2,
+        native_bytes=native_bytes(description),
     )
+
+
+def native_bytes(description: DatasetDescription) -> int:
+    """Of one value as crops are kept: beyond 8 bits they are int16."""
+    return 1 if description.intensity_window == (0.0, 255.0) else 2
 
 
 def forecast_cell(
