@@ -160,7 +160,7 @@ lint: install-test  ## ruff, mypy, import-linter
 
 # Every extra but gpu and bench is resolved once, together; the lock of the studies is cut from that.
 lock: install-test  ## resolve the dependencies again
-	$(call compile,--extra cpu --extra dev --extra slides --extra beam --upgrade --output-file requirements/test.txt)
+	$(call compile,--extra cpu --extra dev --extra slides --extra beam --extra ray --extra server --upgrade --output-file requirements/test.txt)
 	$(call compile,--extra cpu --constraint requirements/test.txt --output-file requirements/study.txt)
 compile = echo 'setuptools>=77' | $(VENV)/bin/uv pip compile pyproject.toml - $(1) --quiet \
 	--universal --python-version 3.11 --generate-hashes --no-annotate --no-header

@@ -45,9 +45,6 @@ def _common_sources() -> list[Path]:
     package = Path(mlp_med.__file__).parent
     sources = [path for room in ROOMS_THAT_MATTER for path in (package / room).rglob("*.py")]
     sources += _builders().glob("*.py")
-    sources += [
-        package / f"{name}.py" for name in ("__init__", "cores", "processor", "score_columns")
-    ]
     alone = ("__init__", "cores", "processor", "score_columns")
     sources += [package / f"{name}.py" for name in alone]
     sources += [package / "studies" / f"{name}.py" for name in ("worker", "cell", "minimum")]
