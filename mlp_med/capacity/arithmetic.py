@@ -7,14 +7,17 @@ reorder move more, so that times made of these (`mlp_med.capacity.roofline`) are
 """
 
 import math
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import keras
 
 from mlp_med.capacity.footprints import FLOAT32_BYTES, NORMS
+from mlp_med.capacity.liveness import needs_of
 from mlp_med.capacity.memory import calls_of
-from mlp_med.capacity.network import LayerCall
+from mlp_med.capacity.network import LayerCall, tile_calls
 from mlp_med.capacity.workload import Workload
+from mlp_med.models.streaming import StreamedStages
 
 # Of a normalisation with its ReLU, for each value; the backward pass does about twice as much.
 NORM_OPERATIONS = 8
@@ -42,23 +45,56 @@ class LayerCost:
 
 def inference_costs(workload: Workload) -> list[LayerCost]:
     """Of one batch that is scored."""
-    return [
-        LayerCost(call.layer.name, _forward_operations(call), _forward_bytes(call, moments=False))
-        for call in calls_of(workload)
-    ]
+    return _repeated(workload.num_tiles, _scored(calls_of(workload)))
 
 
 def training_costs(workload: Workload) -> list[LayerCost]:
     """Of one optimiser step: its micro-batches, forward and backward, without the update."""
-    calls, steps = calls_of(workload), workload.accumulation_steps
-    without = _without_gradient(calls)
-    costs = []
+    return _repeated(workload.accumulation_steps * workload.num_tiles, _trained(calls_of(workload)))
+
+
+def _repeated(times: int, costs: Iterable[LayerCost]) -> list[LayerCost]:
+    return [LayerCost(each.name, times * each.operations, times * each.num_bytes) for each in costs]
+
+
+def _scored(calls: list[LayerCall]) -> Iterator[LayerCost]:
     for call in calls:
+        if isinstance(call.layer, StreamedStages):
+            yield _of_tiles(call, _scored)
+        else:
+            num_bytes = _forward_bytes(call, moments=False)
+            yield LayerCost(call.layer.name, _forward_operations(call), num_bytes)
+
+
+def _trained(calls: list[LayerCall]) -> Iterator[LayerCost]:
+    without = _without_gradient(calls)
+    for call in calls:
+        if isinstance(call.layer, StreamedStages):
+            # Forward for the stages' output, and again, with the backward pass, for the gradients.
+            scored, trained = _of_tiles(call, _scored), _of_tiles(call, _trained)
+            yield LayerCost(
+                call.layer.name,
+                scored.operations + trained.operations,
+                scored.num_bytes + trained.num_bytes,
+            )
+            continue
         runs = 2 if call.recomputed_in else 1  # forward again in the backward pass
         operations = runs * _forward_operations(call) + _backward_operations(call, without)
         num_bytes = runs * _forward_bytes(call, moments=True) + _backward_bytes(call, without)
-        costs.append(LayerCost(call.layer.name, steps * operations, steps * num_bytes))
-    return costs
+        yield LayerCost(call.layer.name, operations, num_bytes)
+
+
+def _of_tiles(
+    call: LayerCall, costs_of: Callable[[list[LayerCall]], Iterable[LayerCost]]
+) -> LayerCost:
+    """The sum over the tiles of streamed stages, each as large as the largest."""
+    count, tile = tile_calls(call)
+    costs = list(costs_of(tile))
+    return LayerCost(
+        call.layer.name,
+        count * sum(each.operations for each in costs),
+        count * sum(each.num_bytes for each in costs),
+    )
 
 
 def input_bytes(workload: Workload) -> int:
@@ -93,7 +129,7 @@ def _forward_bytes(call: LayerCall, *, moments: bool) -> int:
 
 
 def _backward_bytes(call: LayerCall, without: set[str]) -> int:
-    needs = call.footprint
+    needs = needs_of(call)
     if needs.passes_gradient:
         return 0
     passes = 2 if isinstance(call.layer, NORMS) else 1

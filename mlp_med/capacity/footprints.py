@@ -163,6 +163,8 @@ RULES: dict[type[keras.layers.Layer], Rule] = {
     keras.layers.MaxPooling2D: _max_pooling,
     keras.layers.MaxPooling3D: _max_pooling,
     keras.layers.Add: _add,
+    keras.layers.Identity: _nothing,  # stands for the cutting of a view out of an exam
+    keras.layers.Concatenate: _nothing,
     SpaceToDepth: _space_to_depth,
     AverageOverCentre: _nothing,
     keras.layers.GlobalAveragePooling2D: _nothing,

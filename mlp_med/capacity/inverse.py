@@ -29,13 +29,14 @@ def largest_batch(workload: Workload, budget: int, needed: NeededBytes) -> int:
 def finest_grid(workload: Workload, budget: int, needed: NeededBytes) -> Workload | None:
     """The same field and batch on the finest grid that fits; None if not even the coarsest does.
 
-    The edges keep their proportion, up to the network's stride.
+    The edges keep their proportion, up to the network's stride and the tiles of a split.
     """
-    shortest = min(workload.voxels) // workload.stride
+    unit = workload.stride * workload.split
+    shortest = max(1, min(workload.voxels) // unit)
 
     def on_grid(steps: int) -> Workload:
-        edges = (round(edge * steps / shortest / workload.stride) for edge in workload.voxels)
-        return replace(workload, voxels=tuple(max(1, edge) * workload.stride for edge in edges))
+        edges = (round(edge * steps / shortest / unit) for edge in workload.voxels)
+        return replace(workload, voxels=tuple(max(1, edge) * unit for edge in edges))
 
     steps = _largest(lambda steps: needed(on_grid(steps)) <= budget)
     return on_grid(steps) if steps else None
@@ -47,9 +48,9 @@ def fewest_tiles(workload: Workload, budget: int, needed: NeededBytes) -> Tiling
     Tiles do not overlap; a network that sees tiles sees no more than a tile's surroundings, which
     is what a study of splitting measures.
     """
-    voxels, num_tiles = list(workload.voxels), 1
+    voxels, num_tiles = list(workload.tile_voxels), workload.num_tiles
     while True:
-        tile = replace(workload, voxels=tuple(voxels))
+        tile = replace(workload, voxels=tuple(voxels), split=1)
         if needed(tile) <= budget:
             return Tiling(num_tiles, tile)
         longest = voxels.index(max(voxels))

@@ -8,8 +8,9 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from mlp_med.capacity.footprints import Footprint
-from mlp_med.capacity.network import LayerCall
+from mlp_med.capacity.footprints import Footprint, footprint
+from mlp_med.capacity.network import LayerCall, tile_calls
+from mlp_med.models.streaming import StreamedStages
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,18 @@ def training_peak(calls: Sequence[LayerCall]) -> Peak:
     return Peak(kept, max(0, highest - kept))
 
 
+def needs_of(call: LayerCall) -> Footprint:
+    """What a layer keeps and needs; streamed stages keep nothing and need what one tile does."""
+    if not isinstance(call.layer, StreamedStages):
+        return footprint(call.layer, list(call.inputs), call.output)
+    _, tile = tile_calls(call)
+    return Footprint(
+        keeps_inputs=True,
+        forward_bytes=forward_peak(tile),
+        backward_bytes=training_peak(tile).num_bytes,
+    )
+
+
 @dataclass
 class _Walk:
     calls: Sequence[LayerCall]
@@ -54,7 +67,7 @@ class _Walk:
     private_bytes: int = 0
 
     def __post_init__(self) -> None:
-        self.footprints = [call.footprint for call in self.calls]
+        self.footprints = [needs_of(call) for call in self.calls]
         self.sizes = {call.output_name: call.output.num_bytes for call in self.calls}
         self.data = self.calls[0].input_names[0]
         self.sizes[self.data] = self.calls[0].inputs[0].num_bytes

@@ -21,6 +21,8 @@ from mlp_med.models.residual import build_model
 
 # TensorFlow's threads, the traced step, its kernels and their tables: of any batch and grid.
 RUNNING_BYTES = 103_000_000
+# What loops over tiles take beside: from six cells of 2D and 3D, of 44 to 130 MB.
+LOOP_BYTES = 80_000_000
 # The C library's heap is never packed: what stays unused between tensors, as a share of them.
 ALLOCATOR_SLACK = Fraction(9, 100)
 # A cell's process with all that it imports (`mlp_med.studies.worker.PRELOAD`), without crops.
@@ -40,7 +42,7 @@ class MemoryPlan:
         parameters: float32 weights, statistics of the norms included.
         best_weights: the copy of those that validated best.
         optimizer: Adam's two moments of every trained parameter.
-        gradients: of every trained parameter; twice with accumulation, which keeps their sum.
+        gradients: of every trained parameter; twice with accumulation or tiles, which keep a sum.
         activations: what the layers keep for the backward pass.
         backward: alive at the peak above that: gradients of activations, scratch of the kernels.
         allocator: what the heap loses between tensors.
@@ -102,13 +104,14 @@ def predict_memory(
         parameters=weights,
         best_weights=weights,
         optimizer=ADAM_SLOTS * trained,
-        gradients=trained * (2 if workload.accumulation_steps > 1 else 1),
+        gradients=trained * (2 if workload.accumulation_steps * workload.num_tiles > 1 else 1),
         activations=peak.kept_bytes,
         backward=peak.backward_bytes,
         allocator=int(ALLOCATOR_SLACK * peak.num_bytes),
         input_buffers=FLOAT_BATCHES * FLOAT32_BYTES * values
         + int(NATIVE_BATCHES * workload.native_bytes * values),
-        running=running_bytes,
+        running=running_bytes
+        + (LOOP_BYTES if workload.num_tiles > 1 or workload.stream_tile else 0),
         dataset=dataset_bytes,
         process_base=process_base_bytes,
     )
@@ -138,7 +141,7 @@ def scoring_peak_bytes(workload: Workload) -> int:
 
 def calls_of(workload: Workload) -> list[LayerCall]:
     """The network's layers with the shapes of this workload."""
-    shape = (workload.batch_size, *workload.voxels, workload.num_channels)
+    shape = (workload.batch_size, *workload.tile_voxels, workload.num_channels)
     return layer_calls(network_of(workload).model, shape)
 
 

@@ -2,12 +2,17 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 
-from mlp_med.capacity.footprints import Footprint, Tensor, footprint
+from mlp_med.capacity.footprints import Tensor
+from mlp_med.models.convolution import SpaceToDepth
 from mlp_med.models.normalization import NoNormalization
 from mlp_med.models.recomputation import RecomputedConvolutions
+from mlp_med.models.residual import VIEWS
+from mlp_med.models.stage_parts import parts_of
+from mlp_med.models.tiling import largest_tile
 
 Shape = tuple[int, ...]
 
@@ -33,77 +38,137 @@ class LayerCall:
     output: Tensor
     recomputed_in: str = ""
 
-    @property
-    def footprint(self) -> Footprint:
-        """What it keeps and needs."""
-        return footprint(self.layer, list(self.inputs), self.output)
-
 
 def layer_calls(model: keras.Model, input_shape: Shape) -> list[LayerCall]:
     """The model's layers with the shapes that an input brings; nothing is allocated.
 
     Args:
-        model: functional, of one input and one output.
+        model: functional, of one input and one output; a network of four views has its columns'
+            layers once for each view.
         input_shape: [batch, *grid, channels].
     """
-    names: dict[int, str] = {}
-    shapes: dict[str, Shape] = {}
-    calls: list[LayerCall] = []
-    for layer in model.operations:
-        outputs = layer.output if isinstance(layer.output, list) else [layer.output]
-        if isinstance(layer, keras.layers.InputLayer):
-            names[id(layer.output)] = layer.name
-            shapes[layer.name] = input_shape
-            continue
-        inputs = layer.input if isinstance(layer.input, list) else [layer.input]
-        sources = [names[id(source)] for source in inputs]
-        if isinstance(layer, NoNormalization) and not layer.relu:
-            names[id(layer.output)] = sources[0]  # the very same tensor
-            continue
-        made = list(_parts(layer, sources, shapes))
-        calls += made
-        for output, call in zip(outputs, made[-len(outputs) :], strict=True):
-            names[id(output)] = call.output_name
+    if "four_views" in [layer.name for layer in model.layers]:
+        return _exam_calls(model, input_shape)
+    return _Walk({model.inputs[0].name: input_shape}).through(model, model.inputs[0].name)
+
+
+def tile_calls(call: LayerCall) -> tuple[int, list[LayerCall]]:
+    """What streamed stages are made of: how many tiles, and the layers that each goes through.
+
+    The layers have the shapes of the largest tile, its halo included; tiles at the border of the
+    image have less of one.
+    """
+    (image,), stages = call.inputs, call.layer.stages
+    parts = parts_of(stages)
+    stem = parts[0].layer
+    block = stem.block if isinstance(stem, SpaceToDepth) else 1
+    filled = [-(-size // block) * block for size in image.shape[1:-1]]
+    count, edges = largest_tile(parts, filled, call.layer.tile_size)
+    return count, layer_calls(stages, (image.shape[0], *edges, image.shape[-1]))
+
+
+def _exam_calls(model: keras.Model, input_shape: Shape) -> list[LayerCall]:
+    """Four views through two columns, and what joins them (`mlp_med.models.residual`)."""
+    exam, join = model.inputs[0].name, model.get_layer("four_views")
+    width = input_shape[-1] // len(VIEWS)
+    dtype = model.inputs[0].dtype
+    walk = _Walk({exam: input_shape})
+    calls, ends = [], []
+    for number, kind in enumerate(VIEWS):
+        column = model.get_layer(f"{kind}_column")
+        view = f"view{number}"
+        walk.shapes[view] = (*input_shape[:-1], width)
+        cut = Tensor(walk.shapes[view], dtype)
+        whole = Tensor(input_shape, dtype)
+        calls.append(LayerCall(keras.layers.Identity(), (exam,), view, (whole,), cut))
+        calls += walk.through(column, view, prefix=f"{view}_")
+        ends.append(calls[-1].output_name)
+    calls.append(walk.call(join, ends))
+    calls.append(walk.call(model.layers[-1], [join.name]))
     return calls
 
 
-def _parts(
-    layer: keras.layers.Layer, sources: Sequence[str], shapes: dict[str, Shape]
-) -> Iterator[LayerCall]:
-    """The layer itself, or what it is made of; those that the network goes on from come last."""
-    if not isinstance(layer, RecomputedConvolutions):
-        yield _call(layer, sources, shapes)
-        return
-    (source,) = sources
-    parts = [layer.norm]
-    if layer.pool is not None:
-        parts += [layer.pool, NoNormalization(name=f"{layer.pool.name}_relu")]
-    for part in parts:
-        if isinstance(part, NoNormalization) and not part.relu:
-            continue
-        call = _call(part, [source], shapes, recomputed_in=layer.name)
-        source = call.output_name
-        yield call
-    for convolution in layer.convolutions:
-        yield _call(convolution, [source], shapes)
+@dataclass
+class _Walk:
+    """Goes through layers, and knows the shape of every tensor so far by its name."""
 
+    shapes: dict[str, Shape]
 
-def _call(
-    layer: keras.layers.Layer,
-    sources: Sequence[str],
-    shapes: dict[str, Shape],
-    *,
-    recomputed_in: str = "",
-) -> LayerCall:
-    given = [shapes[source] for source in sources]
-    made = layer.compute_output_shape(given if len(given) > 1 else given[0])
-    shapes[layer.name] = tuple(int(size) for size in made)
-    return LayerCall(
-        layer,
-        tuple(sources),
-        layer.name,
-        # A layer casts what comes in to the dtype that it computes in.
-        tuple(Tensor(shape, layer.compute_dtype) for shape in given),
-        Tensor(shapes[layer.name], layer.compute_dtype),
-        recomputed_in,
-    )
+    def through(
+        self, model: keras.Model, source: str, *, prefix: str = "", begins_at: Sequence[Any] = ()
+    ) -> list[LayerCall]:
+        """The layers of a model whose input is called `source`.
+
+        Args:
+            model: functional.
+            source: name of what goes in.
+            prefix: of the names of what the layers make.
+            begins_at: symbolic tensors that its first layers read, where these were made in
+                another model.
+        """
+        names = {id(tensor): source for tensor in (*model.inputs, *begins_at)}
+        calls: list[LayerCall] = []
+        for layer in model.operations:
+            if isinstance(layer, keras.layers.InputLayer):
+                continue
+            if isinstance(layer, keras.Model):  # what follows streamed stages
+                stages = calls[-1].layer.stages
+                calls += self.through(
+                    layer, calls[-1].output_name, prefix=prefix, begins_at=stages.outputs
+                )
+                continue
+            outputs = layer.output if isinstance(layer.output, list) else [layer.output]
+            inputs = layer.input if isinstance(layer.input, list) else [layer.input]
+            sources = [names[id(tensor)] for tensor in inputs]
+            if isinstance(layer, NoNormalization) and not layer.relu:
+                names[id(layer.output)] = sources[0]  # the very same tensor
+                continue
+            made = list(self._parts(layer, sources, prefix))
+            calls += made
+            for output, call in zip(outputs, made[-len(outputs) :], strict=True):
+                names[id(output)] = call.output_name
+        return calls
+
+    def _parts(
+        self, layer: keras.layers.Layer, sources: Sequence[str], prefix: str
+    ) -> Iterator[LayerCall]:
+        """The layer, or what it is made of; those that the network goes on from come last."""
+        if not isinstance(layer, RecomputedConvolutions):
+            yield self.call(layer, sources, prefix=prefix)
+            return
+        (source,) = sources
+        parts = [layer.norm]
+        if layer.pool is not None:
+            parts += [layer.pool, NoNormalization(name=f"{layer.pool.name}_relu")]
+        for part in parts:
+            if isinstance(part, NoNormalization) and not part.relu:
+                continue
+            made_again = f"{prefix}{layer.name}"
+            call = self.call(part, [source], prefix=prefix, recomputed_in=made_again)
+            source = call.output_name
+            yield call
+        for convolution in layer.convolutions:
+            yield self.call(convolution, [source], prefix=prefix)
+
+    def call(
+        self,
+        layer: keras.layers.Layer,
+        sources: Sequence[str],
+        *,
+        prefix: str = "",
+        recomputed_in: str = "",
+    ) -> LayerCall:
+        """One layer, whose output is called by its name from then on."""
+        given = [self.shapes[source] for source in sources]
+        made = layer.compute_output_shape(given if len(given) > 1 else given[0])
+        name = f"{prefix}{layer.name}"
+        self.shapes[name] = tuple(int(size) for size in made)
+        return LayerCall(
+            layer,
+            tuple(sources),
+            name,
+            # A layer casts what comes in to the dtype that it computes in.
+            tuple(Tensor(shape, layer.compute_dtype) for shape in given),
+            Tensor(self.shapes[name], layer.compute_dtype),
+            recomputed_in,
+        )

@@ -94,7 +94,7 @@ def probe(
 
 def small_workload(workload: Workload) -> Workload:
     """The same model where tensors are next to nothing, so that the rest can be told apart."""
-    edge = SMALL_STRIDES * workload.stride
+    edge = SMALL_STRIDES * workload.stride * workload.split
     return replace(
         workload, voxels=(edge,) * workload.spatial_dims, batch_size=4, accumulation_steps=1
     )
@@ -145,6 +145,7 @@ def run(workload: Workload, *, threads: int, num_steps: int) -> Probe:
         learning_rate=1e-3,
         num_evaluations=1,
         accumulation_steps=workload.accumulation_steps,
+        split=workload.split,
         steps_per_call=num_steps,
     )
     return Probe(

@@ -23,6 +23,9 @@ class Workload:
         num_extra_stages: put before the others, as in `build_model`.
         accumulation_steps: micro-batches in one optimiser step.
         recompute: whether what a normalisation can give again is not kept.
+        stream_tile: edge of the tiles that the first stages are run in (`build_model`); 0 for none.
+        split: tiles along each axis that an image is trained as, one after the other
+            (`mlp_med.training.tiles`).
         native_bytes: of one stored value of the dataset; 2 for HU, 1 for 8-bit pixels.
     """
 
@@ -35,6 +38,8 @@ class Workload:
     num_extra_stages: int = 0
     accumulation_steps: int = 1
     recompute: bool = False
+    stream_tile: int = 0
+    split: int = 1
     native_bytes: int = 2
 
     def __post_init__(self) -> None:
@@ -43,10 +48,21 @@ class Workload:
                 "expected at least one example, one micro-batch and one voxel along every edge, "
                 f"got {self.batch_size}, {self.accumulation_steps} and {self.grid}"
             )
-        if preset_arguments(self.model).get("num_views", 1) > 1:
+        if self.split < 1 or any(edge % self.split for edge in self.voxels):
             raise CapacityError(
-                f"{self.model} has columns that several views share, which is not forecast; choose "
-                "a network of one view"
+                f"expected a number of tiles that divides every edge of {self.grid}, got "
+                f"{self.split}"
+            )
+        if self.stream_tile < 0 or (self.stream_tile and self.norm != "none"):
+            raise CapacityError(
+                f"expected streamed tiles of at least one voxel with norm none, or 0 for the whole "
+                f"at once; got {self.stream_tile} with norm {self.norm}"
+            )
+        views = int(preset_arguments(self.model).get("num_views", 1))
+        if self.num_channels % views:
+            raise CapacityError(
+                f"{self.model} takes {views} views that share the channels, got "
+                f"{self.num_channels} channels; choose a network of one view"
             )
 
     @property
@@ -69,6 +85,16 @@ class Workload:
         """Of one example."""
         return math.prod(self.voxels)
 
+    @property
+    def num_tiles(self) -> int:
+        """That one example is trained as."""
+        return int(self.split**self.spatial_dims)
+
+    @property
+    def tile_voxels(self) -> tuple[int, ...]:
+        """Edges of what the network sees at once: a tile, or all."""
+        return tuple(edge // self.split for edge in self.voxels)
+
     def with_batch(self, batch_size: int) -> Self:
         """The same with another batch."""
         return replace(self, batch_size=batch_size)
@@ -81,6 +107,7 @@ class Workload:
             "num_extra_stages": self.num_extra_stages,
             "norm": self.norm,
             "recompute": self.recompute,
+            "stream_tile": self.stream_tile,
             **preset_arguments(self.model),
         }
 

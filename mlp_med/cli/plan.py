@@ -39,6 +39,12 @@ def plan(
     recompute: Annotated[
         bool, typer.Option("--recompute", help="Keep nothing that a norm can give again.")
     ] = False,
+    stream_tile: Annotated[
+        int, typer.Option("--stream-tile", help="Run the first stages in tiles of so many voxels.")
+    ] = 0,
+    split: Annotated[
+        int, typer.Option("--split", help="Train an image as so many tiles along each axis.")
+    ] = 1,
     field_mm: Annotated[
         float | None, typer.Option("--field-mm", help="Edge of another field than the dataset's.")
     ] = None,
@@ -84,6 +90,8 @@ def plan(
         batch_size=batch // accumulation,
         accumulation_steps=accumulation,
         recompute=recompute,
+        stream_tile=stream_tile,
+        split=split,
         precision=policy,
         norm=norm,
     )
@@ -240,7 +248,9 @@ def _show(
     console.print(
         f"{workload.model} on {workload.grid} × {workload.batch_size}{micro}, "
         f"{workload.precision}, {workload.norm} norm"
-        f"{', recomputing' if workload.recompute else ''}",
+        f"{', recomputing' if workload.recompute else ''}"
+        f"{f', stages in tiles of {workload.stream_tile}' if workload.stream_tile else ''}"
+        f"{f', as {workload.num_tiles} tiles' if workload.split > 1 else ''}",
         markup=False,
     )
     table = Table("line", "bytes", "")

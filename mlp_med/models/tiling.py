@@ -1,6 +1,7 @@
 """Tiles of the output of some stages, and what each layer has to read for them."""
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -58,12 +59,7 @@ def plan_tiles(parts: Sequence[Part], image_size: Sequence[int], tile_size: int)
     """
     sizes = grid_sizes(parts, image_size)
     output_size = sizes[parts[-1].output]
-    by_axis = []
-    for axis, size in enumerate(output_size):
-        edge = max(1, tile_size // stride_of(parts, axis))
-        starts = range(0, size, edge)
-        along = [Interval(start, min(start + edge, size)) for start in starts]
-        by_axis.append([needed_for(parts, sizes, axis, interval) for interval in along])
+    by_axis = _along_axes(parts, sizes, tile_size)
     tiles = list(itertools.product(*by_axis))
     rows: list[np.ndarray] = []
     reads: dict[tuple[int, int], ReadRows] = {}
@@ -77,6 +73,18 @@ def plan_tiles(parts: Sequence[Part], image_size: Sequence[int], tile_size: int)
             rows += _bounds([[r.inside for r in tile] for tile in read]) if found.cut else []
             rows += _padding(read) if found.padding else []
     return TilePlan(output_size, np.stack(rows, axis=1), reads)
+
+
+def largest_tile(
+    parts: Sequence[Part], image_size: Sequence[int], tile_size: int
+) -> tuple[int, tuple[int, ...]]:
+    """How many tiles there are, and the most of the image that one is computed from, an axis each.
+
+    Args and errors are those of `plan_tiles`, whose table is not made.
+    """
+    by_axis = _along_axes(parts, grid_sizes(parts, image_size), tile_size)
+    edges = tuple(max(part.regions[IMAGE].size for part in along) for along in by_axis)
+    return math.prod(map(len, by_axis)), edges
 
 
 def stride_of(parts: Sequence[Part], axis: int) -> int:
@@ -171,3 +179,13 @@ def _padding(tiles: Sequence[Sequence[Read]]) -> list[np.ndarray]:
 def _row(tiles: Sequence[Sequence[int]], *, ends: int) -> np.ndarray:
     """With `ends` for the batch and for the channels."""
     return np.pad(np.array(tiles, np.int32), ((0, 0), (1, 1)), constant_values=ends)
+
+
+def _along_axes(parts: Sequence[Part], sizes: Sizes, tile_size: int) -> list[list[Needed]]:
+    """By axis, what each tile along it needs."""
+    found = []
+    for axis, size in enumerate(sizes[parts[-1].output]):
+        edge = max(1, tile_size // stride_of(parts, axis))
+        along = [Interval(at, min(at + edge, size)) for at in range(0, size, edge)]
+        found.append([needed_for(parts, sizes, axis, interval) for interval in along])
+    return found

@@ -29,6 +29,8 @@ def workload_of(cell: Cell, description: DatasetDescription) -> Workload:
         precision=cell.precision,
         norm=cell.norm,
         recompute=cell.recompute,
+        stream_tile=cell.stream_tile,
+        split=cell.split,
         num_extra_stages=0
         if cell.depth == "fixed"
         else octaves_to_coarsest(description, cell.grid),
