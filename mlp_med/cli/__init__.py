@@ -9,6 +9,7 @@ from rich.console import Console
 
 from mlp_med.cli import (  # noqa: F401  # they register their verbs
     advise,
+    compare,
     computed,
     controls,
     data,

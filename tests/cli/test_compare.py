@@ -1,0 +1,125 @@
+"""`mlp-med study compare`, as a user types it, on ledgers of real MLflow."""
+
+import json
+import shutil
+from dataclasses import asdict
+
+import pytest
+from typer.testing import CliRunner
+
+from mlp_med.cli import app
+from mlp_med.errors import EvidenceError, LedgerError
+from mlp_med.evidence.claim import Claim
+from mlp_med.ledger.store import open_ledger
+from tests.reports import synthetic
+from tests.reports.synthetic import write_study
+
+CLAIM = Claim(
+    question="Does finer resolution raise the test AUC?",
+    statement="the test AUC at 1.25 mm exceeds that at 5 mm upsampled",
+    margin=0.01,
+    primary=("1.25mm", "5mm upsampled to 1.25mm"),
+)
+WHOLE = {"failed": (), "running": (), "num_seeds": 3}
+
+
+@pytest.fixture(scope="module")
+def blank_database(tmp_path_factory):
+    database = tmp_path_factory.mktemp("blank") / "mlflow.db"
+    open_ledger(f"sqlite:///{database}")
+    return database
+
+
+@pytest.fixture
+def make_ledger(blank_database, tmp_path):
+    def make(name="one"):
+        (tmp_path / name).mkdir()
+        shutil.copy(blank_database, tmp_path / name / "mlflow.db")
+        return open_ledger(f"sqlite:///{tmp_path / name / 'mlflow.db'}")
+
+    return make
+
+
+def run(*words):
+    return CliRunner().invoke(app, ["study", "compare", *words], catch_exceptions=False)
+
+
+def compared(*words):
+    result = run(*words, "--json")
+    assert result.exit_code == 0, result.output
+    return json.loads(result.output)
+
+
+def test_the_same_study_on_two_machines_is_alike_bit_for_bit(make_ledger):
+    one, other = make_ledger("one"), make_ledger("other")
+    a = write_study(one, asdict(CLAIM), **WHOLE)
+    b = write_study(other, asdict(CLAIM), **WHOLE)
+    other.client.set_tag(b, "mlp_med.processor", "another")
+    found = compared(
+        a, b, "--tracking-uri", one.tracking_uri, "--tracking-uri-b", other.tracking_uri
+    )
+    for arm in found["arms"]:
+        assert (arm["identical"], arm["same_cells"]) == (3, 3)
+        assert arm["effect"] == 0
+        assert arm["ci_low"] < 0 < arm["ci_high"]
+        assert arm["seconds_ratio"] == arm["memory_ratio"] == 1
+    assert found["differs"] == {"processor": ["not recorded", "another"]}
+    assert found["only"] == [[], []]
+
+
+def test_another_network_is_told_and_its_difference_is_that_of_the_scores(make_ledger, monkeypatch):
+    ledger = make_ledger()
+    a = write_study(ledger, asdict(CLAIM), **WHOLE, study_hash="a")
+    of_before, scored = synthetic.cell_of, synthetic.predictions_of
+    monkeypatch.setattr(synthetic, "cell_of", lambda *args: {**of_before(*args), "norm": "group"})
+    monkeypatch.setattr(  # every arm as good as the best
+        synthetic, "predictions_of", lambda arm, seed, **more: scored("1.25mm", seed, **more)
+    )
+    b = write_study(ledger, asdict(CLAIM), **WHOLE, study_hash="b")
+    found = compared(a, b, "--tracking-uri", ledger.tracking_uri)
+    coarse = next(arm for arm in found["arms"] if arm["arm"] == "5mm")
+    assert coarse["changed"] == {"norm": ["batch", "group"]}
+    assert coarse["effect"] == pytest.approx(coarse["auc"][1] - coarse["auc"][0])
+    assert coarse["ci_low"] > 0
+    back = compared(b, a, "--tracking-uri", ledger.tracking_uri)
+    mirrored = next(arm for arm in back["arms"] if arm["arm"] == "5mm")
+    assert mirrored["effect"] == pytest.approx(-coarse["effect"])
+
+
+def test_the_table_says_phantom_arms_that_one_lacks_and_what_has_no_interval(make_ledger):
+    ledger = make_ledger()
+    a = write_study(ledger, asdict(CLAIM), **WHOLE, study_hash="a")
+    one_seed = {**WHOLE, "num_seeds": 1, "arms": ("1.25mm", "5mm")}
+    b = write_study(ledger, asdict(CLAIM), **one_seed, study_hash="b")
+    result = run(a, b, "--tracking-uri", ledger.tracking_uri)
+    assert result.exit_code == 0
+    assert "(PHANTOM)" in result.output
+    assert "in A alone: 2.5mm, 5mm upsampled to 1.25mm" in result.output
+    assert "no interval: one seed" in result.output
+
+
+def test_a_study_is_found_by_name_and_commit(make_ledger):
+    ledger = make_ledger()
+    a = write_study(ledger, asdict(CLAIM), **WHOLE, study_hash="a")
+    b = write_study(ledger, asdict(CLAIM), **WHOLE, study_hash="b")
+    ledger.client.set_tag(b, "mlp_med.commit", "feed" * 10)
+    uri = ("--tracking-uri", ledger.tracking_uri)
+    found = compared("resolution_matters@0123456", "resolution_matters@feed", *uri)
+    assert found["differs"]["commit"] == ["0123456789abcdef0123456789abcdef01234567", "feed" * 10]
+    assert found == compared(a, b, *uri)
+    with pytest.raises(LedgerError, match="no study resolution_matters of commit beef"):
+        run("resolution_matters@beef", b, *uri)
+    with pytest.raises(LedgerError, match="expected two studies"):
+        run(a, "resolution_matters@0123456", *uri)
+
+
+def test_other_crops_are_refused(make_ledger, monkeypatch):
+    ledger = make_ledger()
+    a = write_study(ledger, asdict(CLAIM), **WHOLE, study_hash="a")
+    of_before = synthetic.cell_of
+    monkeypatch.setattr(
+        synthetic, "cell_of", lambda *args: {**of_before(*args), "dataset_digest": "f" * 64}
+    )
+    b = write_study(ledger, asdict(CLAIM), **WHOLE, study_hash="b")
+    with pytest.raises(EvidenceError, match=r"digest .* Choose studies of one build"):
+        run(a, b, "--tracking-uri", ledger.tracking_uri)
