@@ -15,6 +15,8 @@ Fairness.  The pilot tunes a learning rate for each arm and budget on a log-spac
            Every arm warms up over the first 5 % of its steps.
 Beside it. Normalisation by batch, by group and none at batches 2 and 32, since a batch's own
            statistics are the usual culprit; the way out, micro-batches of 2 accumulated to 32;
+           batch 2 whose Adam averages over as many examples as at 32, since a window of ten steps
+           is one of twenty examples there;
            sharpness in a random subspace and one that is blind to rescaling; and the gradient
            noise scale's critical batch.
 Replicas.  The global batch is the axis; how many replicas share it changes nothing but rounding
@@ -41,6 +43,7 @@ QUESTION = "Do small batches cost accuracy or time, and do very large ones gener
 PILOT_COMMAND = "make batch-pilot"
 MOST_SMALL = 4  # the largest of the small batches
 REFERENCE = 32  # that the small is accumulated to, and that the very large is held against
+MICRO_BATCH = 2  # that is accumulated
 EXAMPLES, STEPS, MATCHED = "equal examples", "equal steps", "equal training loss"
 
 
@@ -150,7 +153,8 @@ def arms(size: BatchSize, unit: str, *, phantom: bool) -> list[Arm]:
             for norm in ("group", "none")
             for batch in size.batches_of_norms
         ),
-        _arm(size, REFERENCE, EXAMPLES, micro_batch=2),
+        _arm(size, REFERENCE, EXAMPLES, micro_batch=MICRO_BATCH),
+        _arm(size, MICRO_BATCH, EXAMPLES, window=REFERENCE),
         _arm(size, REFERENCE, MATCHED),
         _arm(size, size.large_batch, MATCHED),
     ]
@@ -162,7 +166,13 @@ def _reference(size: BatchSize) -> Arm:
 
 
 def _arm(
-    size: BatchSize, batch: int, budget: str, *, norm: str = "batch", micro_batch: int | None = None
+    size: BatchSize,
+    batch: int,
+    budget: str,
+    *,
+    norm: str = "batch",
+    micro_batch: int | None = None,
+    window: int | None = None,
 ) -> Arm:
     wanted = {
         EXAMPLES: size.budget_examples,
@@ -171,7 +181,7 @@ def _arm(
     }[budget]
     num_steps = max(1, round(wanted / batch))
     return Arm(
-        name=_name(batch, budget, norm=norm, micro_batch=micro_batch),
+        name=_name(batch, budget, norm=norm, micro_batch=micro_batch, window=window),
         resolution=size.resolution,
         grid=size.resolution,
         control="none",
@@ -179,6 +189,7 @@ def _arm(
         norm=norm,
         global_batch_size=batch,
         accumulation_steps=batch // micro_batch if micro_batch else 1,
+        moment_window_batch=window or 0,
         learning_rate=size.learning_rate,
         budget_examples=num_steps * batch,
         num_evaluations=min(
@@ -192,12 +203,20 @@ def _arm(
     )
 
 
-def _name(batch: int, budget: str, *, norm: str = "batch", micro_batch: int | None = None) -> str:
+def _name(
+    batch: int,
+    budget: str,
+    *,
+    norm: str = "batch",
+    micro_batch: int | None = None,
+    window: int | None = None,
+) -> str:
     """Names an arm, e.g. "batch 32 of 16 × 2, equal examples" or "batch 2, group norm, …"."""
     parts = [
         f"batch {batch}" + (f" of {batch // micro_batch} × {micro_batch}" if micro_batch else "")
     ]
     parts += [] if norm == "batch" else [f"{norm} norm" if norm == "group" else "no norm"]
+    parts += [f"moments over as many examples as at {window}"] if window else []
     return ", ".join([*parts, budget])
 
 
@@ -225,5 +244,10 @@ def _beside(size: BatchSize) -> dict[str, tuple[str, str]]:
         for batch in size.batches_of_norms
         for norm in ("group", "none")
     }
-    accumulated = _name(REFERENCE, EXAMPLES, micro_batch=2)
-    return {**pairs, "accumulated from 2": (accumulated, _name(REFERENCE, EXAMPLES))}
+    accumulated = _name(REFERENCE, EXAMPLES, micro_batch=MICRO_BATCH)
+    windowed = _name(MICRO_BATCH, EXAMPLES, window=REFERENCE)
+    return {
+        **pairs,
+        f"accumulated from {MICRO_BATCH}": (accumulated, _name(REFERENCE, EXAMPLES)),
+        f"moments over examples, batch {MICRO_BATCH}": (windowed, _name(MICRO_BATCH, EXAMPLES)),
+    }

@@ -34,6 +34,7 @@ LATER_PARAMS: Mapping[str, Any] = {
     "training_fraction": 1.0,
     "fold": -1,
     "accumulation_steps": 1,
+    "moment_window_batch": 0,
     "recompute": False,
     "stream_tile": 0,
     "stop_at_training_loss": 0.0,

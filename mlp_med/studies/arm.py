@@ -36,6 +36,7 @@ class Arm:
     norm: Literal["batch", "group", "none"] = "batch"
     training_fraction: float = 1.0
     accumulation_steps: int = 1
+    moment_window_batch: int = 0
     recompute: bool = False
     stream_tile: int = 0
     stop_at_training_loss: float = 0.0
@@ -68,6 +69,7 @@ class Arm:
             precision=precision,
             global_batch_size=self.global_batch_size,
             accumulation_steps=self.accumulation_steps,
+            moment_window_batch=self.moment_window_batch,
             recompute=self.recompute,
             stream_tile=self.stream_tile,
             split=self.split,

@@ -31,6 +31,8 @@ class Cell:
         precision: a Keras dtype policy, "float32" or "mixed_bfloat16".
         global_batch_size: examples in one optimiser step, over all replicas.
         accumulation_steps: micro-batches that the global batch is computed in, one after the other.
+        moment_window_batch: global batch at which Adam's usual decay rates hold, so that its
+            moments average over as many examples as they would there; 0 for the usual rates.
         recompute: whether activations are computed again for the backward pass where that is cheap.
         stream_tile: edge in voxels of the tiles that all stages but the last are run in, one after
             the other with the whole image's gradient; 0 for the whole at once.
@@ -65,6 +67,7 @@ class Cell:
     precision: Literal["float32", "mixed_bfloat16"]
     global_batch_size: int
     accumulation_steps: int
+    moment_window_batch: int
     recompute: bool
     stream_tile: int
     split: int
@@ -91,6 +94,11 @@ class Cell:
             raise StudyError(
                 f"accumulation_steps must divide global_batch_size {self.global_batch_size}, got "
                 f"{self.accumulation_steps}"
+            )
+        if self.moment_window_batch < 0:
+            raise StudyError(
+                "moment_window_batch must be a global batch, or 0 for the usual rates, got "
+                f"{self.moment_window_batch}"
             )
         if self.stream_tile < 0:
             raise StudyError(

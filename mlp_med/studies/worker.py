@@ -158,6 +158,7 @@ def train(order: Order, send: SendProgress) -> CellResult:
         learning_rate=cell.learning_rate,
         num_evaluations=cell.num_evaluations,
         accumulation_steps=cell.accumulation_steps,
+        moment_window_batch=cell.moment_window_batch,
         should_stop=minimum.is_reached if minimum else None,
         split=cell.split,
         tile_labels=cell.tile_labels,

@@ -10,6 +10,8 @@ import tensorflow as tf
 
 from mlp_med.training.schedule import WarmupCosine
 
+BETA_1, BETA_2 = 0.9, 0.999
+
 
 class Adam(tf.Module):
     """Adam (Kingma & Ba 2015) with decoupled weight decay (Loshchilov & Hutter 2019).
@@ -21,16 +23,25 @@ class Adam(tf.Module):
         schedule: learning rate of each step.
         weight_decay: taken off the kernels (variables of two axes and more) at every step, as a
             fraction that is scaled by the learning rate.
+        window_scale: the decay rates 0.9 and 0.999 are raised to it. Of a batch that is x times
+            another, x makes the moments average over as many examples as at the other. To first
+            order these are the rates of Malladi et al. 2022 (arXiv:2205.10287), where the learning
+            rate goes with √x.
     """
 
     def __init__(
-        self, variables: Sequence[tf.Variable], schedule: WarmupCosine, weight_decay: float = 0.0
+        self,
+        variables: Sequence[tf.Variable],
+        schedule: WarmupCosine,
+        weight_decay: float = 0.0,
+        window_scale: float = 1.0,
     ):
         super().__init__(name="adam")
         self.variables_trained = list(variables)
         self.schedule = schedule
         self.weight_decay = weight_decay
-        self.beta_1, self.beta_2, self.epsilon = 0.9, 0.999, 1e-7
+        self.beta_1, self.beta_2 = BETA_1**window_scale, BETA_2**window_scale
+        self.epsilon = 1e-7
         self.first_moments = [_zeros_beside(variable) for variable in variables]
         self.second_moments = [_zeros_beside(variable) for variable in variables]
         self.step = tf.Variable(

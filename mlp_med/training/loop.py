@@ -94,6 +94,7 @@ def fit(
     weight_decay: float = 0.0,
     warmup_fraction: float = 0.05,
     accumulation_steps: int = 1,
+    moment_window_batch: int = 0,
     split: int = 1,
     tile_labels: TileLabels = "image",
     steps_per_call: int = 8,
@@ -119,6 +120,8 @@ def fit(
         weight_decay: decoupled (AdamW, Loshchilov & Hutter 2019), on convolution and dense kernels.
         warmup_fraction: of the budget, spent raising the learning rate.
         accumulation_steps: micro-batches whose gradients are summed before one optimiser step.
+        moment_window_batch: global batch at which Adam's usual decay rates hold, so that its
+            moments average over as many examples as they would there; 0 for the usual rates.
         split: tiles along each axis that an image is trained as, one after the other; 1 for the
             whole image.
         tile_labels: what a tile's label is (`mlp_med.training.tiles`).
@@ -151,6 +154,7 @@ def fit(
         weight_decay=weight_decay,
         warmup_fraction=warmup_fraction,
         accumulation_steps=accumulation_steps,
+        moment_window_batch=moment_window_batch,
         split=split,
         tile_labels=tile_labels,
     )

@@ -23,6 +23,7 @@ def compile_training_steps(
     weight_decay: float,
     warmup_fraction: float,
     accumulation_steps: int,
+    moment_window_batch: int = 0,
     split: int = 1,
     tile_labels: TileLabels = "image",
 ) -> Callable[[int], float]:
@@ -34,7 +35,8 @@ def compile_training_steps(
     variables = [variable.value for variable in model.trainable_variables]
     with strategy.scope():
         schedule = WarmupCosine(learning_rate, num_steps, warmup_fraction)
-        optimizer = Adam(variables, schedule, weight_decay)
+        window_scale = global_batch_size / (moment_window_batch or global_batch_size)
+        optimizer = Adam(variables, schedule, weight_decay, window_scale)
 
     def gradients(batch: Batch) -> tuple[tf.Tensor, list[tf.Tensor]]:
         """This replica's part of the global mean loss, and its gradients."""

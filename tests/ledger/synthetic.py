@@ -20,6 +20,7 @@ def cell_params(resolution=1.25, seed=0):
         "fold": 3,
         "training_fraction": 0.5,
         "accumulation_steps": 2,
+        "moment_window_batch": 0,
         "recompute": True,
         "stream_tile": 48,
         "stop_at_training_loss": 0.05,

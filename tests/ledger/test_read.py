@@ -59,6 +59,7 @@ def test_params_come_back_with_their_types(ledger, study):
             "fold": -1,
             "training_fraction": 1.0,
             "accumulation_steps": 1,
+            "moment_window_batch": 0,
             "recompute": False,
             "stream_tile": 0,
             "stop_at_training_loss": 0.0,

@@ -50,6 +50,7 @@ def cell_of(arm, seed, dataset="luna16", fold=-1):
         "fold": fold,
         "training_fraction": fraction,
         "accumulation_steps": 1,
+        "moment_window_batch": 0,
         "recompute": False,
         "stream_tile": 0,
         "split": 1,

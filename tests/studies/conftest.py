@@ -18,6 +18,7 @@ def make_cell():
             "precision": "float32",
             "global_batch_size": 8,
             "accumulation_steps": 1,
+            "moment_window_batch": 0,
             "recompute": False,
             "stream_tile": 0,
             "split": 1,

@@ -42,3 +42,28 @@ def test_its_state_can_be_saved_and_restored(tmp_path):
     tf.train.Checkpoint(optimizer=optimizers[1]).restore(path).assert_consumed()
     assert int(optimizers[1].step) == 1
     np.testing.assert_allclose(optimizers[1].first_moments[0], [0.1, -0.1], rtol=1e-5)
+
+
+def test_two_half_batches_at_the_window_of_the_whole_average_as_one_step_does():
+    """Of one gradient that comes twice, the moments are those of one step with the usual rates."""
+    strategy = tf.distribute.OneDeviceStrategy("CPU:0")
+    with strategy.scope():
+        variables = [tf.Variable([1.0, 2.0]) for _ in range(2)]
+        whole = Adam(variables[:1], WarmupCosine(0.1, 10))
+        halves = Adam(variables[1:], WarmupCosine(0.1, 10), window_scale=0.5)
+    gradient = [tf.constant([0.3, -2.0])]
+    strategy.run(whole.apply, args=(gradient,))
+    for _ in range(2):
+        strategy.run(halves.apply, args=(gradient,))
+    for one, other in zip(
+        (*whole.first_moments, *whole.second_moments),
+        (*halves.first_moments, *halves.second_moments),
+        strict=True,
+    ):
+        np.testing.assert_allclose(one, other, rtol=1e-4)
+
+
+def test_a_window_of_the_batch_itself_changes_no_bit():
+    variable = tf.Variable([1.0])
+    usual, same = (Adam([variable], WarmupCosine(0.1, 10), 0.0, *more) for more in ((), (1.0,)))
+    assert (usual.beta_1, usual.beta_2) == (same.beta_1, same.beta_2) == (0.9, 0.999)

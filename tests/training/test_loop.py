@@ -125,6 +125,20 @@ def test_accumulation_equals_the_big_batch_where_examples_do_not_see_each_other(
         assert np.abs(whole - before).max() > 1e-4
 
 
+def test_moments_over_the_examples_of_the_batch_itself_are_the_usual_ones(strategy):
+    images, labels = blobs(64, seed=0)
+
+    def weights(window):
+        model = small_model(strategy)
+        batches = batches_of(images, labels, 8)
+        train(strategy, model, batches, global_batch_size=8, moment_window_batch=window)
+        return [weight.tobytes() for weight in model.get_weights()]
+
+    usual = weights(0)
+    assert weights(8) == usual
+    assert weights(32) != usual
+
+
 def test_examples_of_weight_zero_teach_nothing(strategy):
     images, labels = blobs(64, seed=0)
     weights = (np.arange(64) % 8 < 6).astype(np.float32)
