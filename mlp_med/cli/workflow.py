@@ -193,7 +193,7 @@ def train(
     *,
     workers: int | None = None,
     retry_failed: bool = False,
-    checkpoint_seconds: float = 0.0,
+    checkpoint_seconds: float = 300.0,
 ) -> "StudyRecord":
     """Runs the cells that are missing, with a progress bar."""
     from mlp_med.studies.progress import StudyProgress

@@ -65,12 +65,12 @@ def _from_tf_config(text: str) -> Cluster | None:
 
 def _from_slurm() -> Cluster:
     """By TensorFlow's own reading of Slurm's variables."""
-    from tensorflow.distribute.cluster_resolver import SlurmClusterResolver
+    import tensorflow as tf
 
     job, step = (os.environ.get(f"SLURM_{name}", "0") for name in ("JOB_ID", "STEP_ID"))
     # The resolver knows no node without GPUs, so it is told of one a task; which of them a task
     # sees is left to Slurm.
-    resolver = SlurmClusterResolver(
+    resolver = tf.distribute.cluster_resolver.SlurmClusterResolver(
         port_base=_FIRST_PORT + int(job) % _NUM_PORTS,
         gpus_per_node=int(os.environ["SLURM_STEP_NUM_TASKS"]),
         gpus_per_task=1,

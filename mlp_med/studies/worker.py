@@ -170,7 +170,7 @@ def train(order: Order, send: SendProgress) -> CellResult:
         learning_rate=cell.learning_rate,
         num_evaluations=cell.num_evaluations,
         accumulation_steps=cell.accumulation_steps,
-        should_stop=minimum.is_reached if minimum else None,
+        should_stop=_stops(cell, minimum, strategy) if minimum else None,
         split=cell.split,
         tile_labels=cell.tile_labels,
         on_progress=lambda examples_seen, auc: send(Progress(examples_seen)),
@@ -227,6 +227,13 @@ def _require_agreement(
             f"expected all workers to go on from the same checkpoint, got {starts} examples seen; "
             f"{checkpoints.path} must be one file that every worker sees",
         )
+
+
+def _stops(cell: Cell, minimum: Minimum, strategy: tf.distribute.Strategy) -> Callable[[], bool]:
+    """Whether training ends; workers of unlike processors may differ in the last digit."""
+    if cell.num_workers == 1:
+        return minimum.is_reached
+    return lambda: bool(from_all_workers(strategy, int(minimum.is_reached())).any())
 
 
 def _evaluate(cell: Cell, logits: np.ndarray, labels: np.ndarray) -> Evaluation:

@@ -55,8 +55,13 @@ def from_all_workers(strategy: tf.distribute.Strategy, value: int) -> np.ndarray
 
     What workers decide each for itself must be decided alike, or one waits for ever for the other.
     """
-    here = strategy.run(lambda: tf.constant([value], tf.int64))
-    return strategy.gather(here, axis=0).numpy()
+
+    @tf.function(autograph=False)
+    def gathered() -> tf.Tensor:
+        here = strategy.run(lambda: tf.constant([value], tf.int64))
+        return strategy.gather(here, axis=0)
+
+    return gathered().numpy()
 
 
 def _num_workers() -> int:

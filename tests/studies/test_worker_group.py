@@ -1,9 +1,11 @@
 """A cell that spans workers: real processes on the loopback, killed and stopped on purpose."""
 
+import contextlib
 import functools
-import itertools
+import json
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 
@@ -16,9 +18,10 @@ from PIL import Image
 import tfds_builders
 from mlp_med.errors import TrainingError
 from mlp_med.studies import launcher
+from mlp_med.studies.cluster import cluster_from_environment
 from mlp_med.studies.launcher import Failed, Order, launch_local
 from mlp_med.studies.worker import train_and_save
-from mlp_med.studies.worker_group import Patience, in_workers
+from mlp_med.studies.worker_group import Patience, free_ports, in_workers, mailbox_of
 from tests.studies.group_work import note_and_train
 
 RESOLUTION = 7.76
@@ -98,31 +101,102 @@ def order(make_cell, data_dir, tmp_path):
     return make
 
 
-def test_a_killed_worker_costs_the_time_since_the_checkpoint_and_no_bit(order, monkeypatch):
-    undisturbed = Group(order("undisturbed"), monkeypatch).train()
-    group, progress = Group(order("disturbed"), monkeypatch), []
+@pytest.fixture(scope="module")
+def undisturbed():
+    """The predictions of a group that nothing happened to; made by the first test that asks."""
+    return {}
+
+
+def of_a_group_left_alone(undisturbed, order, monkeypatch):
+    if not undisturbed:
+        undisturbed["predictions"] = Group(order("undisturbed"), monkeypatch).train()
+    return undisturbed["predictions"]
+
+
+def test_workers_train_what_one_process_trains_to_rounding(order, monkeypatch, undisturbed):
+    two = of_a_group_left_alone(undisturbed, order, monkeypatch)
+    alone = Group(order("alone", num_workers=1), monkeypatch)
+    one = alone.train()
+    assert alone.jobs == []
+    difference = np.abs(one["score"] - two["score"]).max()
+    assert difference < 1e-3
+    assert one["score"].std() > 10 * difference
+
+
+def test_a_killed_worker_costs_the_time_since_the_checkpoint_and_no_bit(
+    order, monkeypatch, undisturbed
+):
+    group, told = Group(order("disturbed"), monkeypatch), []
 
     def kill_the_second(examples_seen):
-        progress.append(examples_seen)
-        if examples_seen >= BUDGET // 2 and len(group.jobs) == 2:
+        told.append((len(group.jobs), examples_seen))
+        if examples_seen >= 128 and len(group.jobs) == 2:  # the checkpoint at 64 is written
             group.jobs[1].process.kill()
 
     group.seen = kill_the_second
     disturbed = group.train()
     assert len(group.jobs) == 4
-    went_on = next(now for last, now in itertools.pairwise(progress) if now < last)
-    assert went_on > 0  # from a checkpoint, not from the beginning
-    pd.testing.assert_frame_equal(disturbed, undisturbed, check_exact=True)
-    alone = Group(order("alone", num_workers=1), monkeypatch)
-    one = alone.train()
-    assert alone.jobs == []
-    difference = np.abs(one["score"] - undisturbed["score"]).max()
-    assert difference < 1e-3
-    assert one["score"].std() > 10 * difference
+    assert next(seen for number, seen in told if number == 4) >= 64
+    expected = of_a_group_left_alone(undisturbed, order, monkeypatch)
+    pd.testing.assert_frame_equal(disturbed, expected, check_exact=True)
+
+
+FOLLOWER = """
+import sys
+from pathlib import Path
+from mlp_med.studies.cluster import cluster_from_environment
+from mlp_med.studies.follower import follow
+from mlp_med.studies.worker_group import mailbox_of
+if __name__ == "__main__":
+    cluster = cluster_from_environment()
+    follow(cluster, mailbox_of(Path(sys.argv[1]), cluster), print)
+"""
+
+
+def test_a_worker_elsewhere_follows_the_chief_and_comes_back(
+    order, monkeypatch, undisturbed, tmp_path
+):
+    """As on two machines: two commands, each with TF_CONFIG, that share a directory alone."""
+    addresses = [f"127.0.0.1:{port}" for port in free_ports(2)]
+    configs = [
+        json.dumps({"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}})
+        for index in range(2)
+    ]
+    (tmp_path / "follower.py").write_text(FOLLOWER)
+    follower = psutil.Popen(
+        [sys.executable, str(tmp_path / "follower.py"), str(tmp_path)],
+        env={**os.environ, "TF_CONFIG": configs[1], "PYTHONPATH": str(Path.cwd())},
+    )
+    try:
+        monkeypatch.setenv("TF_CONFIG", configs[0])
+        group, killed = Group(order("clustered"), monkeypatch), []
+
+        def kill_the_other(examples_seen):
+            if examples_seen >= 128 and not killed:
+                killed.extend(workers_of(follower))
+                killed[0].kill()
+
+        group.seen = kill_the_other
+        clustered = group.train()
+        assert len(group.jobs) == 2  # the chief, and the chief anew
+        mailbox_of(tmp_path, cluster_from_environment()).close()
+        assert follower.wait(60) == 0
+    finally:
+        for process in [*follower.children(recursive=True), follower]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+    monkeypatch.delenv("TF_CONFIG")
+    expected = of_a_group_left_alone(undisturbed, order, monkeypatch)
+    pd.testing.assert_frame_equal(clustered, expected, check_exact=True)
+
+
+def workers_of(process):
+    """Grandchildren: between them stands the server that they are forked from."""
+    return [worker for server in process.children() for worker in server.children()]
 
 
 def test_a_peer_that_never_comes_is_a_typed_failure_in_time(order, monkeypatch):
-    group = Group(order("stopped"), monkeypatch, Patience(start_seconds=20, max_restarts=1))
+    group = Group(order("stopped"), monkeypatch, Patience(start_seconds=8, max_restarts=1))
 
     def stop_the_second(number):
         if number == 1:
@@ -130,10 +204,10 @@ def test_a_peer_that_never_comes_is_a_typed_failure_in_time(order, monkeypatch):
 
     group.started = stop_the_second
     began = time.monotonic()
-    with pytest.raises(TrainingError, match="expected 2 workers to meet within 20 s") as caught:
+    with pytest.raises(TrainingError, match="expected 2 workers to meet within 8 s") as caught:
         group.train()
     assert caught.value.kind == "lost_workers"
-    assert time.monotonic() - began < 60
+    assert time.monotonic() - began < 40
     assert not any(psutil.pid_exists(pid) for pid in group.pids())
 
 
