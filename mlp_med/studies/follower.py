@@ -48,7 +48,7 @@ def follow(
                 if post["attempt"] != begun:
                     end_processes(jobs)
                     begun = post["attempt"]
-                    jobs = _begin(cluster, mailbox, post, say)
+                    jobs = _begin(cluster, mailbox, post, say) if "order" in post else []
             if jobs and time.monotonic() - heard_at > silence_seconds:
                 say("the chief has fallen silent; waiting for another post")
                 end_processes(jobs)

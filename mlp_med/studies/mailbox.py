@@ -5,6 +5,7 @@ count is how the others know that the post is of now and not of a study that was
 A worker answers with how its process ended, if that was not what it was for.
 """
 
+import contextlib
 import json
 import os
 import uuid
@@ -39,7 +40,12 @@ class Mailbox:
     def count(self) -> None:
         """Shows that the supervisor of the newest post is alive."""
         self._post["count"] += 1
-        self._write("order", self._post)
+        with contextlib.suppress(OSError):  # a disk that is full for a moment ends no training
+            self._write("order", self._post)
+
+    def rest(self) -> None:
+        """Tells the others to end what they were at, and to wait."""
+        self._write("order", {"attempt": uuid.uuid4().hex})
 
     def close(self) -> None:
         """Tells the others that nothing more will come."""

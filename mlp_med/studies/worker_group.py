@@ -83,7 +83,7 @@ def _work(order: Order, send: SendProgress, *, work: Work, patience: Patience) -
         try:
             ended = _follow(group, send, patience.start_seconds)
         finally:
-            end_processes(group.jobs)
+            group.end()
         if isinstance(ended, Done):
             return
         if ended.kind not in SIGNS_OF_A_LOST_PEER:
@@ -131,6 +131,12 @@ class _Group:
         ended = [number for number, job in enumerate(self.jobs) if job.process.exitcode is not None]
         here = [(number, launcher._outcome(self.jobs[number])) for number in ended]
         return here + (list(self.mailbox.answers(self.size)) if self.mailbox else [])
+
+    def end(self) -> None:
+        """Ends those of this machine, and tells the others to end theirs."""
+        end_processes(self.jobs)
+        if self.mailbox is not None:
+            self.mailbox.rest()
 
 
 def _start_group(order: Order, work: Work, cluster: Cluster | None) -> _Group:
