@@ -19,10 +19,9 @@ import tfds_builders
 from mlp_med.errors import TrainingError
 from mlp_med.studies import launcher
 from mlp_med.studies.cluster import cluster_from_environment
-from mlp_med.studies.launcher import Failed, Order, launch_local
-from mlp_med.studies.worker import train_and_save
+from mlp_med.studies.launcher import Done, Failed, Order, launch_local
 from mlp_med.studies.worker_group import Patience, free_ports, in_workers, mailbox_of
-from tests.studies.group_work import note_and_train
+from tests.studies.group_work import note_and_train, train_and_keep
 
 RESOLUTION = 7.76
 BUDGET = 4096
@@ -55,7 +54,7 @@ class Group:
 
     def __init__(self, order, monkeypatch, patience=PATIENT):
         self.order, self.patience, self.jobs = order, patience, []
-        self.path = Path(order.checkpoint_dir).with_suffix(".parquet")
+        self.directory = Path(order.checkpoint_dir)
         start = launcher._start
 
         def start_and_remember(*arguments):
@@ -72,12 +71,32 @@ class Group:
         """Told of the chief's progress."""
 
     def train(self):
-        work = in_workers(functools.partial(train_and_save, path=self.path), self.patience)
+        """Returns curves without times, and predictions."""
+        work = in_workers(
+            functools.partial(train_and_keep, directory=self.directory), self.patience
+        )
         work(self.order, lambda event: self.seen(event.examples_seen))
-        return pd.read_parquet(self.path)
+        return kept_in(self.directory)
+
+    def wait_for_a_checkpoint(self):
+        """The chief goes on meanwhile, and writes one every few steps."""
+        deadline = time.monotonic() + 60
+        while not (self.directory / "checkpoint").exists():
+            assert time.monotonic() < deadline, "no checkpoint was written"
+            time.sleep(0.01)
 
     def pids(self):
         return [job.process.pid for job in self.jobs]
+
+
+def kept_in(directory):
+    curve = pd.read_parquet(directory / "curve.parquet").drop(columns="seconds_elapsed")
+    return curve, pd.read_parquet(directory / "predictions.parquet")
+
+
+def assert_same_bits(ours, expected):
+    for table, other in zip(ours, expected, strict=True):
+        pd.testing.assert_frame_equal(table, other, check_exact=True)
 
 
 @pytest.fixture
@@ -94,6 +113,7 @@ def order(make_cell, data_dir, tmp_path):
             "num_evaluations": 4,
             "num_workers": 2,
         }
+        (tmp_path / name).mkdir()
         place = str(tmp_path / name)
         cell = make_cell(**{**fields, **changes})
         return Order(cell, "run", "", str(data_dir), time.time(), place, 1e-9)
@@ -103,24 +123,36 @@ def order(make_cell, data_dir, tmp_path):
 
 @pytest.fixture(scope="module")
 def undisturbed():
-    """The predictions of a group that nothing happened to; made by the first test that asks."""
+    """What a group leaves that nothing happened to; made by the first test that asks."""
     return {}
 
 
 def of_a_group_left_alone(undisturbed, order, monkeypatch):
     if not undisturbed:
-        undisturbed["predictions"] = Group(order("undisturbed"), monkeypatch).train()
-    return undisturbed["predictions"]
+        undisturbed["kept"] = Group(order("undisturbed"), monkeypatch).train()
+    return undisturbed["kept"]
 
 
-def test_workers_train_what_one_process_trains_to_rounding(order, monkeypatch, undisturbed):
-    two = of_a_group_left_alone(undisturbed, order, monkeypatch)
-    alone = Group(order("alone", num_workers=1), monkeypatch)
-    one = alone.train()
-    assert alone.jobs == []
-    difference = np.abs(one["score"] - two["score"]).max()
-    assert difference < 1e-3
-    assert one["score"].std() > 10 * difference
+def test_workers_train_what_one_process_trains_to_rounding(
+    order, monkeypatch, undisturbed, tmp_path
+):
+    two, _ = of_a_group_left_alone(undisturbed, order, monkeypatch)
+    alone, ends = order("alone", num_workers=1), []
+    launch_local(
+        [lambda: alone],
+        in_workers(functools.partial(train_and_keep, directory=Path(alone.checkpoint_dir))),
+        lambda order, event: ends.append(event),
+        num_concurrent=1,
+        preload=[],
+    )
+    assert ends[-1] == Done()
+    one, _ = kept_in(Path(alone.checkpoint_dir))
+    assert one["examples_seen"].tolist() == two["examples_seen"].tolist()
+    losses = [curve["train_loss"].to_numpy() for curve in (one, two)]
+    # Rounding grows with every step, so that it is the first that tell.
+    np.testing.assert_allclose(losses[1][:8], losses[0][:8], rtol=1e-3)
+    assert abs(losses[0][7] / losses[0][0] - 1) > 0.02
+    assert not np.array_equal(*losses)  # which is why num_workers is a field of the cell
 
 
 def test_a_killed_worker_costs_the_time_since_the_checkpoint_and_no_bit(
@@ -130,7 +162,8 @@ def test_a_killed_worker_costs_the_time_since_the_checkpoint_and_no_bit(
 
     def kill_the_second(examples_seen):
         told.append((len(group.jobs), examples_seen))
-        if examples_seen >= 128 and len(group.jobs) == 2:  # the checkpoint at 64 is written
+        if examples_seen and len(group.jobs) == 2:
+            group.wait_for_a_checkpoint()
             group.jobs[1].process.kill()
 
     group.seen = kill_the_second
@@ -138,7 +171,7 @@ def test_a_killed_worker_costs_the_time_since_the_checkpoint_and_no_bit(
     assert len(group.jobs) == 4
     assert next(seen for number, seen in told if number == 4) >= 64
     expected = of_a_group_left_alone(undisturbed, order, monkeypatch)
-    pd.testing.assert_frame_equal(disturbed, expected, check_exact=True)
+    assert_same_bits(disturbed, expected)
 
 
 FOLLOWER = """
@@ -172,7 +205,8 @@ def test_a_worker_elsewhere_follows_the_chief_and_comes_back(
         group, killed = Group(order("clustered"), monkeypatch), []
 
         def kill_the_other(examples_seen):
-            if examples_seen >= 128 and not killed:
+            if examples_seen and not killed:
+                group.wait_for_a_checkpoint()
                 killed.extend(workers_of(follower))
                 killed[0].kill()
 
@@ -187,7 +221,7 @@ def test_a_worker_elsewhere_follows_the_chief_and_comes_back(
                 process.kill()
     monkeypatch.delenv("TF_CONFIG")
     expected = of_a_group_left_alone(undisturbed, order, monkeypatch)
-    pd.testing.assert_frame_equal(clustered, expected, check_exact=True)
+    assert_same_bits(clustered, expected)
 
 
 def workers_of(process):
