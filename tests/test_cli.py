@@ -1,14 +1,16 @@
 """The command line as a user types it: real files, a real SQLite ledger, real processes."""
 
+import contextlib
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from PIL import Image
 
@@ -136,23 +138,53 @@ def test_a_rerun_of_what_is_not_a_done_cell_is_refused(finished):
 def test_a_study_killed_in_the_middle_goes_on_and_ends_as_if_it_had_not_been(
     patches, finished, tmp_path
 ):
-    command = [*COMMAND, "study", "run", *STUDY, "--source", str(patches)]
-    study = subprocess.Popen(
-        command, cwd=tmp_path, env=own_environment(), text=True, stdout=subprocess.PIPE
+    arguments = ["study", "run", *STUDY, "--source", str(patches), "--checkpoint-seconds", "0.001"]
+    study = psutil.Popen(
+        [*COMMAND, *arguments],
+        cwd=tmp_path,
+        env=own_environment(),
+        text=True,
+        stdout=subprocess.PIPE,
     )
     done_before = 0
     for line in study.stdout:
         done_before += line.startswith("done ")
         if done_before == 2:
             break
-    study.send_signal(signal.SIGKILL)
-    study.wait()
+    kill_in_mid_training(study, tmp_path / "runs/checkpoints")
     kept = predictions_of(tmp_path)
     assert len(kept) >= 2
-    printed = mlp_med("study", "run", *STUDY, "--source", str(patches), cwd=tmp_path)
+    printed = mlp_med(*arguments, cwd=tmp_path)
     to_run = int(re.search(r"(\d+) cells to run", printed)[1])
     assert to_run == NUM_CELLS - len(kept) < NUM_CELLS - 1
     assert predictions_of(tmp_path) == predictions_of(finished)
+    ledger = open_ledger(f"sqlite:///{tmp_path}/runs/mlflow.db")
+    cells = read_study(ledger, name="resolution_matters").in_state("done")
+    resumed = [cell for cell in cells if int(cell.tags.get("resumed_at_examples", 0)) > 0]
+    assert resumed
+    assert not {cell.hash for cell in resumed} & kept.keys()
+    assert list((tmp_path / "runs/checkpoints").iterdir()) == []
+
+
+def kill_in_mid_training(study: psutil.Popen, checkpoints: Path) -> None:
+    """SIGKILL to the study and its cells when one that is not done has a checkpoint."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        cells = study.children(recursive=True)
+        with contextlib.suppress(psutil.NoSuchProcess):
+            for cell in cells:
+                cell.suspend()  # so that none gets done between the look and the kill
+        if list(checkpoints.glob("*/checkpoint")):
+            for process in [*cells, study]:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()
+            study.wait()
+            return
+        for cell in cells:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                cell.resume()
+        time.sleep(0.02)
+    raise AssertionError("no cell wrote a checkpoint")
 
 
 def test_two_processes_never_run_one_study_at_once(patches, finished, tmp_path):

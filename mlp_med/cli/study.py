@@ -23,6 +23,7 @@ from mlp_med.cli.app import (
     console,
     study_app,
 )
+from mlp_med.cli.cluster import CheckpointSeconds, WorkersPerCell, join
 from mlp_med.cli.datasets import table_options, task_option
 
 NO_PHANTOM_PILOT = "no pilot of this phantom is recorded: there will be no verdict; run:"
@@ -96,6 +97,8 @@ def study_run(
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Also failures that would come again.")
     ] = False,
+    checkpoint_seconds: CheckpointSeconds = 300.0,
+    workers_per_cell: WorkersPerCell = None,
 ) -> None:
     """Build what is missing, train every cell that is not done, and keep all in the ledger."""
     from mlp_med.cli import workflow
@@ -104,8 +107,12 @@ def study_run(
     ledger = open_ledger(tracking_uri)
     options = table_options(dataset, field_mm, spacing_mm, resolution)
     options |= task_option(dataset, task)
+    workers, num_workers = join(ledger, data_dir, workers, workers_per_cell)
     prepared = workflow.prepare(name, dataset, size, source, data_dir, options)
-    train = functools.partial(workflow.train, ledger=ledger, workers=workers)
+    prepared = workflow.spread(prepared, num_workers)
+    train = functools.partial(
+        workflow.train, ledger=ledger, workers=workers, checkpoint_seconds=checkpoint_seconds
+    )
     try:
         pilot = workflow.recorded_pilot(prepared)
         if pilot is None and prepared.size.pilot is not None:

@@ -94,6 +94,11 @@ def _prepared(name: str, size_name: str, size: Any, opened: "OpenedDataset") -> 
     )
 
 
+def spread(prepared: Prepared, num_workers: int) -> Prepared:
+    """The same study with every cell, the pilot's too, trained by so many workers."""
+    return replace(prepared, dataset=replace(prepared.dataset, num_workers=num_workers))
+
+
 def precision(model: str) -> str:
     """The Keras dtype policy of every cell with this network on this machine."""
     from mlp_med.models.presets import preset_arguments
@@ -183,7 +188,12 @@ def plan(prepared: Prepared, pilot: "PilotResult | None", num_seeds: int | None)
 
 
 def train(
-    study: "Study", ledger: "Ledger", *, workers: int | None = None, retry_failed: bool = False
+    study: "Study",
+    ledger: "Ledger",
+    *,
+    workers: int | None = None,
+    retry_failed: bool = False,
+    checkpoint_seconds: float = 300.0,
 ) -> "StudyRecord":
     """Runs the cells that are missing, with a progress bar."""
     from mlp_med.studies.progress import StudyProgress
@@ -198,6 +208,7 @@ def train(
             on_event=progress.event,
             on_plan=progress.planned,
             retry_failed=retry_failed,
+            checkpoint_seconds=checkpoint_seconds,
         )
 
 
@@ -213,7 +224,8 @@ def num_concurrent(cells: "Iterable[Cell]") -> int:
     """Cells at once: as the cores allow."""
     from mlp_med.cores import available_cores
 
-    return max(1, available_cores() // max(cell.intra_op_threads for cell in cells))
+    threads = max(cell.intra_op_threads * cell.num_workers for cell in cells)
+    return max(1, available_cores() // threads)
 
 
 def log_example_crops(ledger: "Ledger", study_run_id: str, study: "Study") -> None:

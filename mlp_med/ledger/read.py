@@ -40,6 +40,7 @@ LATER_PARAMS: Mapping[str, Any] = {
     "stop_at_training_loss": 0.0,
     "split": 1,
     "tile_labels": "image",
+    "num_workers": 1,
 }
 
 

@@ -161,7 +161,12 @@ def log_curve(ledger: Ledger, run_id: str, curve: pd.DataFrame) -> None:
 
 
 def finish_cell(
-    ledger: Ledger, run_id: str, metrics: Mapping[str, float], predictions: pd.DataFrame
+    ledger: Ledger,
+    run_id: str,
+    metrics: Mapping[str, float],
+    predictions: pd.DataFrame,
+    *,
+    tags: Mapping[str, str] | None = None,
 ) -> None:
     """Logs the cell's figures and predictions; then, and only then, calls it done.
 
@@ -172,6 +177,7 @@ def finish_cell(
         predictions: the test split, one row a case: `id`, `patient` ("" if unknown), `seed`,
             `label` (from 0), `score` (of more than two classes `score_0`, `score_1`, …),
             and numeric columns for strata.
+        tags: names without prefix, such as `resumed_at_examples`.
 
     Raises:
         LedgerError: a figure or score is not finite, the predictions are not what they should be,
@@ -184,6 +190,7 @@ def finish_cell(
     with ledger_errors(f"finishing run {run_id}"):
         log_predictions(ledger, run_id, predictions)
         log_values(ledger, run_id, metrics=metrics)
+        set_tags(ledger, run_id, prefixed(tags or {}))
         ledger.client.set_terminated(run_id, "FINISHED")
         ledger.client.set_tag(run_id, names.STATE, "done")
 

@@ -54,6 +54,7 @@ class Arm:
         precision: Literal["float32", "mixed_bfloat16"],
         seed: int,
         fold: int = OWN_SPLITS,
+        num_workers: int = 1,
         scored_split: ScoredSplit = "test",
     ) -> Cell:
         """The cell of this arm with its `seed`-th seed."""
@@ -82,6 +83,7 @@ class Arm:
             stop_at_training_loss=self.stop_at_training_loss,
             augment=self.augment,
             intra_op_threads=self.intra_op_threads,
+            num_workers=num_workers,
             scored_split=scored_split,
             seed=self.first_seed + seed,
         )

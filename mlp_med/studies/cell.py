@@ -50,6 +50,8 @@ class Cell:
             is then measured; 0 trains the whole budget and keeps the weights that validated best.
         augment: whether training crops are flipped, rotated and shifted.
         intra_op_threads: threads of one operation; 1, 2 and 4 train different weights.
+        num_workers: processes that train the cell together, each a share of every batch; they
+            round otherwise than one, as threads do.
         scored_split: whose predictions the cell is for; "validation" in a pilot, which must not
             see the test split.
         seed: initialisation, order, augmentation and the patients of a fraction are each drawn
@@ -80,6 +82,7 @@ class Cell:
     stop_at_training_loss: float
     augment: bool
     intra_op_threads: int
+    num_workers: int
     scored_split: ScoredSplit
     seed: int
 
@@ -99,6 +102,12 @@ class Cell:
             raise StudyError(
                 "moment_window_batch must be a global batch, or 0 for the usual rates, got "
                 f"{self.moment_window_batch}"
+            )
+        micro_batch_size = self.global_batch_size // self.accumulation_steps
+        if self.num_workers < 1 or micro_batch_size % self.num_workers:
+            raise StudyError(
+                f"num_workers must divide the {micro_batch_size} examples that are computed at "
+                f"once (global_batch_size / accumulation_steps), got {self.num_workers}"
             )
         if self.stream_tile < 0:
             raise StudyError(

@@ -15,7 +15,7 @@ from mlp_med.studies.cell import Cell
 
 
 def workload_of(cell: Cell, description: DatasetDescription) -> Workload:
-    """The training step of a cell on one device.
+    """The training step of a cell on one device, which is one worker's where it has several.
 
     Raises:
         CapacityError: the network is none that is forecast.
@@ -24,7 +24,7 @@ def workload_of(cell: Cell, description: DatasetDescription) -> Workload:
         model=cell.model,
         voxels=crop_grid(description, cell.grid),
         num_channels=description.num_channels,
-        batch_size=cell.global_batch_size // cell.accumulation_steps,
+        batch_size=cell.global_batch_size // cell.accumulation_steps // cell.num_workers,
         accumulation_steps=cell.accumulation_steps,
         precision=cell.precision,
         norm=cell.norm,

@@ -39,6 +39,9 @@ class Order:
         tracking_uri: of the ledger.
         data_dir: TFDS's data directory.
         launched_at: seconds since the epoch, to measure the start-up by.
+        checkpoint_dir: of this cell's checkpoints alone; removed when its result is kept.
+        checkpoint_seconds: the least time between two of them; 0 for none.
+        restarts: how often the cell's workers were started anew before.
     """
 
     cell: Cell
@@ -46,6 +49,9 @@ class Order:
     tracking_uri: str
     data_dir: str
     launched_at: float
+    checkpoint_dir: str = ""
+    checkpoint_seconds: float = 0.0
+    restarts: int = 0
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,10 @@ normalised by recorded statistics; so are the sharpness of the minimum and the g
 on the way there.
 """
 
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
 import keras
 import pandas as pd
 
@@ -78,6 +82,15 @@ class Minimum:
         self.losses.append(evaluate_logits(self._score(self._batches), self._labels).loss)
         self.noise.append(estimate_noise(self._noisy.batch_gradients(), self._noise_batch_size))
         return self.losses[-1] <= self._cell.stop_at_training_loss
+
+    def to_plain(self) -> dict[str, Any]:
+        """What was noted so far, for a checkpoint."""
+        return {"losses": self.losses, "noise": [asdict(moment) for moment in self.noise]}
+
+    def restore(self, plain: Mapping[str, Any]) -> None:
+        """Goes on from a checkpoint."""
+        self.losses = list(plain["losses"])
+        self.noise = [GradientNoise(**moment) for moment in plain["noise"]]
 
     def figures(self) -> dict[str, float]:
         """Sharpness of the weights where training stopped, and the critical batch on the way."""

@@ -25,10 +25,12 @@ class OpenedDataset:
     Attributes:
         info: where it is and what it was made of.
         digests: of its examples, by resolution.
+        num_workers: that every cell on it spans.
     """
 
     info: DatasetInfo
     digests: Mapping[float, str]
+    num_workers: int = 1
 
     def cell(
         self,
@@ -57,6 +59,7 @@ class OpenedDataset:
             precision=cast(Literal["float32", "mixed_bfloat16"], precision),
             seed=seed,
             fold=fold,
+            num_workers=self.num_workers,
             scored_split=scored_split,
         )
 

@@ -22,6 +22,7 @@ from mlp_med.studies.cell import Cell
 from mlp_med.studies.launcher import Event, Failed, Order, launch_local
 from mlp_med.studies.provenance import code_digest, environment, git_commit
 from mlp_med.studies.worker import PRELOAD, SendProgress, train_and_save
+from mlp_med.studies.worker_group import in_workers
 
 
 @dataclass(frozen=True)
@@ -149,7 +150,7 @@ def rerun_cells(
                 functools.partial(order, *about)
                 for about in zip(records, cells, data_dirs, strict=True)
             ],
-            functools.partial(_train_into, directory=directory),
+            in_workers(functools.partial(_train_into, directory=directory)),
             handle,
             num_concurrent=num_concurrent,
             preload=PRELOAD,

@@ -22,8 +22,10 @@ from mlp_med.ledger.write import (
 from mlp_med.studies.cell import Cell
 from mlp_med.studies.launcher import Event, Failed, Order, launch_local
 from mlp_med.studies.provenance import environment, git_commit
+from mlp_med.studies.resume import checkpoint_dir, sweep
 from mlp_med.studies.study import Study
 from mlp_med.studies.worker import PRELOAD, train_and_log
+from mlp_med.studies.worker_group import in_workers
 
 # A failure that the same cell would meet again on the same machine; not tried again unasked.
 DETERMINISTIC_FAILURES = frozenset({"non_finite_loss"})
@@ -37,6 +39,7 @@ def run_study(
     on_event: Callable[[Cell, Event], None],
     on_plan: Callable[[list[Cell]], None] = lambda pending: None,
     retry_failed: bool = False,
+    checkpoint_seconds: float = 0.0,
 ) -> StudyRecord:
     """Runs the cells of a study that are not done, and returns what the ledger then knows.
 
@@ -47,6 +50,7 @@ def run_study(
         on_event: told of each cell's progress and end.
         on_plan: told which cells will run.
         retry_failed: also those whose failure would come again, such as a loss that became NaN.
+        checkpoint_seconds: the least time between two checkpoints of a cell; 0 for none.
 
     Raises:
         StudyError: another process runs this study on this ledger.
@@ -67,8 +71,18 @@ def run_study(
         try:
             mark_interrupted(ledger, study_run_id)
             pending = pending_cells(study, read_study(ledger, study_run_id), retry_failed)
+            sweep(ledger, set(study.cells) - set(pending), study.dataset_info.data_dir)
             on_plan(pending)
-            _launch(study, ledger, study_run_id, pending, tags, num_concurrent, on_event)
+            _launch(
+                study,
+                ledger,
+                study_run_id,
+                pending,
+                tags,
+                num_concurrent,
+                on_event,
+                checkpoint_seconds,
+            )
             status = "FINISHED"
         finally:
             mark_interrupted(ledger, study_run_id)
@@ -96,6 +110,7 @@ def _launch(
     tags: dict[str, str],
     num_concurrent: int,
     on_event: Callable[[Cell, Event], None],
+    checkpoint_seconds: float,
 ) -> None:
     info = study.dataset_info
 
@@ -116,7 +131,11 @@ def _launch(
             cell_tags,
             dataset,
         )
-        return Order(cell, run_id, ledger.tracking_uri, info.data_dir, time.time())
+        place = checkpoint_dir(ledger, cell, info.data_dir)
+        now = time.time()
+        return Order(
+            cell, run_id, ledger.tracking_uri, info.data_dir, now, place, checkpoint_seconds
+        )
 
     def handle(order: Order, event: Event) -> None:
         if isinstance(event, Failed):
@@ -127,7 +146,7 @@ def _launch(
 
     launch_local(
         [functools.partial(order, cell) for cell in pending],
-        train_and_log,
+        in_workers(train_and_log),
         handle,
         num_concurrent=num_concurrent,
         preload=PRELOAD,

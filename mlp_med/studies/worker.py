@@ -2,15 +2,16 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import keras
 import numpy as np
 import pandas as pd
 import psutil
+import tensorflow as tf
 
-from mlp_med.errors import DatasetError, StudyError
+from mlp_med.errors import DatasetError, StudyError, TrainingError
 from mlp_med.ledger.store import open_ledger
 from mlp_med.ledger.write import finish_cell, log_curve
 from mlp_med.models.presets import preset_arguments
@@ -24,11 +25,14 @@ from mlp_med.score_columns import score_columns
 from mlp_med.studies.cell import Cell
 from mlp_med.studies.launcher import Order, Progress
 from mlp_med.studies.minimum import Minimum
+from mlp_med.studies.resume import open_checkpoints, remove_checkpoints
+from mlp_med.training.checkpoints import Checkpoints
 from mlp_med.training.evaluation import Evaluation, evaluate_logits
-from mlp_med.training.loop import History, fit
+from mlp_med.training.history import History
+from mlp_med.training.loop import fit
 from mlp_med.training.memory import peak_gpu_memory_bytes, peak_memory_bytes, reset_peak_memory
 from mlp_med.training.predict import make_scorer, probabilities
-from mlp_med.training.strategy import make_strategy
+from mlp_med.training.strategy import from_all_workers, make_strategy
 from mlp_med.training.threads import configure_threads
 from mlp_med.training.tiles import BAG_RULE, POOLING_RULES, best_rule
 
@@ -53,11 +57,13 @@ class CellResult:
         predictions: of the test split, one row a case.
         curve: validation and training curves over examples seen.
         metrics: what was measured, by the ledger's names.
+        tags: what happened on the way, by the ledger's names, in words.
     """
 
     predictions: pd.DataFrame
     curve: pd.DataFrame
     metrics: dict[str, float]
+    tags: dict[str, str] = field(default_factory=dict)
 
 
 def train_and_log(order: Order, send: SendProgress) -> None:
@@ -65,7 +71,8 @@ def train_and_log(order: Order, send: SendProgress) -> None:
     result = train(order, send)
     ledger = open_ledger(order.tracking_uri)
     log_curve(ledger, order.run_id, result.curve)
-    finish_cell(ledger, order.run_id, result.metrics, result.predictions)
+    finish_cell(ledger, order.run_id, result.metrics, result.predictions, tags=result.tags)
+    remove_checkpoints(order)
 
 
 def train_and_save(order: Order, send: SendProgress, *, path: Path) -> None:
@@ -81,11 +88,16 @@ def train(order: Order, send: SendProgress) -> CellResult:
     Raises:
         DatasetError: the dataset is not there, or is not the one that the cell was planned on.
         StudyError: tiles of a dataset of more than two classes.
-        TrainingError: see `mlp_med.training.loop.fit`.
+        TrainingError: see `mlp_med.training.loop.fit`; or kind "indivisible_batch" where there are
+            too many replicas for the batch, "unequal_checkpoints" where workers found not the same.
     """
     cell, began = order.cell, order.launched_at
     configure_threads(cell.intra_op_threads)
     keras.config.set_dtype_policy(cell.precision)
+    strategy = make_strategy()  # before anything is read: a group of workers must meet first
+    checkpoints = open_checkpoints(order, strategy)
+    _require_agreement(cell, strategy, checkpoints)
+    send(Progress(checkpoints.examples_seen))
     description = describe(cell.dataset, Path(order.data_dir))
     if cell.split > 1 and description.num_classes > 2:
         raise StudyError(
@@ -104,7 +116,6 @@ def train(order: Order, send: SendProgress) -> CellResult:
     peak_before = peak_memory_bytes()
     reset_peak_memory()
     base = psutil.Process().memory_info().rss
-    strategy = make_strategy()
     with strategy.scope():
         model = build_model(
             spatial_dims=description.spatial_dims,
@@ -136,7 +147,7 @@ def train(order: Order, send: SendProgress) -> CellResult:
         training,
         global_batch_size=micro_batch_size,
         seed=cell.seed_for("order"),
-        start=0,
+        start=checkpoints.examples_seen,
         budget_examples=cell.budget_examples,
         resolution=cell.resolution,
         grid=cell.grid,
@@ -147,6 +158,7 @@ def train(order: Order, send: SendProgress) -> CellResult:
     if cell.stop_at_training_loss:
         stages = _num_extra_stages(cell, description)
         minimum = Minimum(cell, model, stages, training, description)
+        checkpoints.carry(minimum)
     seconds_startup = time.time() - began
     history = fit(
         model,
@@ -159,10 +171,11 @@ def train(order: Order, send: SendProgress) -> CellResult:
         num_evaluations=cell.num_evaluations,
         accumulation_steps=cell.accumulation_steps,
         moment_window_batch=cell.moment_window_batch,
-        should_stop=minimum.is_reached if minimum else None,
+        should_stop=_stops(cell, minimum, strategy) if minimum else None,
         split=cell.split,
         tile_labels=cell.tile_labels,
         on_progress=lambda examples_seen, auc: send(Progress(examples_seen)),
+        checkpoints=checkpoints,
     )
     # Of the weights that validated best, which the model now has.
     rule = _pooling_rule(cell, logits_of(validation), validation.labels) if cell.split > 1 else ""
@@ -170,13 +183,16 @@ def train(order: Order, send: SendProgress) -> CellResult:
     metrics = {
         f"{cell.scored_split}_auc": evaluate_logits(logits, scored.labels).auc,
         "num_parameters": float(model.count_params()),
-        "seconds_total": time.time() - began,
+        "seconds_total": time.time() - began + checkpoints.seconds_before,
         "seconds_startup": seconds_startup,
         "base_memory_bytes": float(base),
         "peak_memory_bytes": float(max(peak_before, peak_memory_bytes())),
         "peak_memory_above_base_bytes": float(peak_memory_bytes() - base),
         **_figures(history),
+        **checkpoints.figures(),
     }
+    if order.restarts:
+        metrics["worker_restarts"] = float(order.restarts)
     if rule:
         metrics[f"pooled_by_{rule}"] = 1.0
     if (gpu := peak_gpu_memory_bytes()) is not None:
@@ -186,7 +202,39 @@ def train(order: Order, send: SendProgress) -> CellResult:
         metrics |= minimum.figures()
         seen = [point.examples_seen for point in history.validation]
         curve = curve.merge(minimum.curve(seen), on="examples_seen", how="outer")
-    return CellResult(_predictions(cell, scored, probabilities(logits)), curve, metrics)
+    predictions = _predictions(cell, scored, probabilities(logits))
+    return CellResult(predictions, curve, metrics, checkpoints.words())
+
+
+def _require_agreement(
+    cell: Cell, strategy: tf.distribute.Strategy, checkpoints: Checkpoints
+) -> None:
+    """All replicas take equal shares of every batch, and all workers as many steps."""
+    num_replicas = strategy.num_replicas_in_sync
+    micro_batch_size = cell.global_batch_size // cell.accumulation_steps
+    if micro_batch_size % num_replicas:
+        raise TrainingError(
+            "indivisible_batch",
+            f"expected batches that {num_replicas} replicas can share evenly, got "
+            f"{micro_batch_size} examples at once; hide devices (CUDA_VISIBLE_DEVICES) or take "
+            "another batch",
+        )
+    if cell.num_workers == 1:
+        return
+    starts = sorted(set(from_all_workers(strategy, checkpoints.examples_seen).tolist()))
+    if len(starts) > 1:
+        raise TrainingError(
+            "unequal_checkpoints",
+            f"expected all workers to go on from the same checkpoint, got {starts} examples seen; "
+            f"{checkpoints.path} must be one file that every worker sees",
+        )
+
+
+def _stops(cell: Cell, minimum: Minimum, strategy: tf.distribute.Strategy) -> Callable[[], bool]:
+    """Whether training ends; workers of unlike processors may differ in the last digit."""
+    if cell.num_workers == 1:
+        return minimum.is_reached
+    return lambda: bool(from_all_workers(strategy, int(minimum.is_reached())).any())
 
 
 def _evaluate(cell: Cell, logits: np.ndarray, labels: np.ndarray) -> Evaluation:

@@ -51,6 +51,11 @@ class Adam(tf.Module):
             aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
         )
 
+    @property
+    def state(self) -> list[tf.Variable]:
+        """Everything that the next step depends on beside the variables themselves."""
+        return [*self.first_moments, *self.second_moments, self.step]
+
     def apply(self, gradients: Sequence[tf.Tensor]) -> None:
         """Takes one step; called by every replica with its part of the gradients' sum."""
         context = tf.distribute.get_replica_context()

@@ -9,73 +9,19 @@ they make up the global batch, over which the loss is the mean.
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from mlp_med.errors import TrainingError
 from mlp_med.training.allocator import keep_freed_memory
+from mlp_med.training.checkpoints import Checkpoints, TrainingState
 from mlp_med.training.evaluation import Evaluation
+from mlp_med.training.history import History, LossPoint, ValidationPoint
 from mlp_med.training.step import compile_training_steps
 from mlp_med.training.tiles import TileLabels
 
 Batches = Iterable[tuple[tf.Tensor, tf.Tensor, tf.Tensor]]
-
-
-@dataclass(frozen=True)
-class ValidationPoint:
-    """The validation split scored on the way.
-
-    Attributes:
-        examples_seen: training examples, repeats included.
-        seconds_training: spent in training steps so far, without evaluation.
-        auc: of the validation split.
-        loss: of the validation split.
-    """
-
-    examples_seen: int
-    seconds_training: float
-    auc: float
-    loss: float
-
-
-@dataclass(frozen=True)
-class LossPoint:
-    """Mean training loss over the steps that end at `examples_seen`."""
-
-    examples_seen: int
-    loss: float
-
-
-@dataclass
-class History:
-    """What a training run leaves beside the weights.
-
-    Attributes:
-        validation: one point an evaluation, in order.
-        training: the loss curve, one point every few steps.
-        best: the validation point of highest AUC, whose weights the model now has unless it was
-            trained with `should_stop`.
-        examples_seen: the whole budget, unless training was stopped before.
-        seconds_tracing: spent building the graph, before the first step.
-        seconds_training: spent in steps, input included.
-        seconds_evaluation: spent scoring the validation split.
-    """
-
-    validation: list[ValidationPoint] = field(default_factory=list)
-    training: list[LossPoint] = field(default_factory=list)
-    best: ValidationPoint | None = None
-    examples_seen: int = 0
-    seconds_tracing: float = 0.0
-    seconds_training: float = 0.0
-    seconds_evaluation: float = 0.0
-
-    @property
-    def examples_per_second(self) -> float:
-        """Training throughput, evaluation and graph building left out."""
-        return self.examples_seen / self.seconds_training if self.seconds_training else 0.0
 
 
 Progress = Callable[[int, float | None], None]
@@ -100,6 +46,7 @@ def fit(
     steps_per_call: int = 8,
     should_stop: Callable[[], bool] | None = None,
     on_progress: Progress | None = None,
+    checkpoints: Checkpoints | None = None,
 ) -> History:
     """Trains `model` on the budget and leaves it with the weights that validated best.
 
@@ -110,7 +57,8 @@ def fit(
         strategy: decides devices and replicas.
         training_batches: at least the budget's worth of batches; see the module's docstring. With
             accumulation each element is a micro-batch: global_batch_size / accumulation_steps
-            examples over all replicas.
+            examples over all replicas. Where a checkpoint was found they begin with the example
+            after it.
         evaluate: scores the validation split with the model as it is. On several workers every
             worker evaluates, and must come to the same figures.
         budget_examples: training examples to see; a multiple of the global batch size.
@@ -128,6 +76,7 @@ def fit(
         steps_per_call: optimiser steps between two looks at the loss.
         should_stop: asked after each evaluation; True ends the training before its budget.
         on_progress: called with the examples seen and, after an evaluation, the validation AUC.
+        checkpoints: where the run begins, if one was found, and where it is kept on the way.
 
     Returns:
         Curves and times. The best point is that of highest validation AUC, the earliest of equals.
@@ -140,7 +89,6 @@ def fit(
     num_steps = _num_steps(budget_examples, global_batch_size, num_evaluations, accumulation_steps)
     if steps_per_call < 1:
         raise ValueError(f"expected at least one step a call, got {steps_per_call}")
-    history = History()
     iterator = iter(training_batches)
     keep_freed_memory()  # after the iterator, which sets the contrary
     began = time.perf_counter()
@@ -158,9 +106,13 @@ def fit(
         split=split,
         tile_labels=tile_labels,
     )
-    history.seconds_tracing = time.perf_counter() - began
-    best_weights: list[np.ndarray] = []
-    for step, count, is_evaluation in _calls(num_steps, num_evaluations, steps_per_call):
+    state = TrainingState(model, run_steps.optimizer_variables)
+    if checkpoints is not None:
+        checkpoints.restore(state)
+    history = state.history
+    history.seconds_tracing += time.perf_counter() - began
+    done = history.examples_seen // global_batch_size
+    for step, count, is_evaluation in _calls(done, num_steps, num_evaluations, steps_per_call):
         began = time.perf_counter()
         loss = _run(run_steps, count, seen=step * global_batch_size)
         history.seconds_training += time.perf_counter() - began
@@ -173,19 +125,21 @@ def fit(
             _require_finite(point.loss, "validation", history.examples_seen, learning_rate)
             if point.auc > (history.best.auc if history.best else -math.inf):
                 history.best = point
-                best_weights = model.get_weights()
+                state.best_weights = model.get_weights()
             auc = point.auc
         if on_progress is not None:
             on_progress(history.examples_seen, auc)
         if is_evaluation and should_stop is not None and _timed(should_stop, history):
             break
+        if checkpoints is not None and history.examples_seen < budget_examples:
+            checkpoints.save_if_due(state)
     if history.best is None:
         raise TrainingError(
             "no_validation_auc",
             "expected a validation AUC, got NaN every time; the validation split holds one class",
         )
     if should_stop is None:
-        model.set_weights(best_weights)
+        model.set_weights(state.best_weights)
     return history
 
 
@@ -212,10 +166,12 @@ def _num_steps(
 
 
 def _calls(
-    num_steps: int, num_evaluations: int, steps_per_call: int
+    done: int, num_steps: int, num_evaluations: int, steps_per_call: int
 ) -> Iterator[tuple[int, int, bool]]:
-    """(steps done before, steps to do, whether to evaluate after) for each call into the graph."""
-    done = 0
+    """(steps done before, steps to do, whether to evaluate after) for each call into the graph.
+
+    The same calls follow whether `done` is 0 or where a former run was between two of them.
+    """
     for index in range(1, num_evaluations + 1):
         end = round(index * num_steps / num_evaluations)
         while done < end:

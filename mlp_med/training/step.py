@@ -1,6 +1,7 @@
 """Several optimiser steps as one graph: forward, backward, sum over replicas, update."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import keras
 import tensorflow as tf
@@ -10,6 +11,23 @@ from mlp_med.training.schedule import WarmupCosine
 from mlp_med.training.tiles import TileLabels, tile_gradients
 
 Batch = tuple[tf.Tensor, tf.Tensor, tf.Tensor]
+
+
+@dataclass(frozen=True)
+class TrainingSteps:
+    """The compiled steps; called with a number of them, they return their mean loss.
+
+    Attributes:
+        run: takes the next so many optimiser steps.
+        optimizer_variables: all that the optimiser knows between two steps.
+    """
+
+    run: Callable[[int], float]
+    optimizer_variables: Sequence[tf.Variable]
+
+    def __call__(self, count: int) -> float:
+        """Takes the next `count` optimiser steps and returns their mean loss."""
+        return self.run(count)
 
 
 def compile_training_steps(
@@ -26,7 +44,7 @@ def compile_training_steps(
     moment_window_batch: int = 0,
     split: int = 1,
     tile_labels: TileLabels = "image",
-) -> Callable[[int], float]:
+) -> TrainingSteps:
     """A function that takes the next so many optimiser steps and returns their mean loss.
 
     The steps run in a loop inside the graph: between them Python does nothing and nothing is
@@ -80,7 +98,7 @@ def compile_training_steps(
         return total / tf.cast(count, tf.float32)
 
     traced = run_steps.get_concrete_function(tf.TensorSpec((), tf.int32))
-    return lambda count: float(traced(tf.constant(count)))
+    return TrainingSteps(lambda count: float(traced(tf.constant(count))), optimizer.state)
 
 
 def cross_entropy(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:

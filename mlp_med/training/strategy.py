@@ -3,6 +3,7 @@
 import json
 import os
 
+import numpy as np
 import tensorflow as tf
 
 from mlp_med.errors import TrainingError
@@ -38,6 +39,29 @@ def make_strategy(num_replicas: int | None = None) -> tf.distribute.Strategy:
     if wanted == 1:
         return tf.distribute.OneDeviceStrategy(devices[0])
     return tf.distribute.MirroredStrategy(devices[:wanted])
+
+
+def is_chief(strategy: tf.distribute.Strategy) -> bool:
+    """Whether this process is the one of its group that writes; true where there is no group."""
+    resolver = strategy.cluster_resolver
+    if resolver is None or resolver.task_type in (None, "", "chief"):
+        return True
+    has_chief = "chief" in resolver.cluster_spec().jobs
+    return resolver.task_type == "worker" and resolver.task_id == 0 and not has_chief
+
+
+def from_all_workers(strategy: tf.distribute.Strategy, value: int) -> np.ndarray:
+    """Every replica's value, int64 [num_replicas]; every worker must ask at the same moment.
+
+    What workers decide each for itself must be decided alike, or one waits for ever for the other.
+    """
+
+    @tf.function(autograph=False)
+    def gathered() -> tf.Tensor:
+        here = strategy.run(lambda: tf.constant([value], tf.int64))
+        return strategy.gather(here, axis=0)
+
+    return gathered().numpy()
 
 
 def _num_workers() -> int:

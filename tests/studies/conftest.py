@@ -31,6 +31,7 @@ def make_cell():
             "stop_at_training_loss": 0.0,
             "augment": True,
             "intra_op_threads": 1,
+            "num_workers": 1,
             "scored_split": "test",
             "seed": 0,
         }

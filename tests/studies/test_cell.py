@@ -32,6 +32,7 @@ def test_every_field_changes_the_hash(make_cell):
         "num_evaluations": 3,
         "stop_at_training_loss": 0.05,
         "intra_op_threads": 2,
+        "num_workers": 2,
         "scored_split": "validation",
         "seed": 1,
         "dataset": "metastasis_patches",
@@ -53,7 +54,7 @@ def test_every_field_changes_the_hash(make_cell):
 
 
 def test_a_hash_is_the_same_on_every_machine(make_cell):
-    assert make_cell().hash == "baf5c0597c50959d"
+    assert make_cell().hash == "3d1f42fc08ccee7e"
 
 
 @given(seed=st.integers(0, 2**31), rate=st.floats(1e-9, 1e3), augment=st.booleans())
@@ -83,6 +84,7 @@ def test_a_cell_comes_back_from_the_text_of_the_ledger(seed, rate, augment):
         stop_at_training_loss=rate / 1e3,
         augment=augment,
         intra_op_threads=1,
+        num_workers=1,
         scored_split="test",
         seed=seed,
     )
@@ -103,6 +105,9 @@ def test_purposes_and_seeds_draw_apart(make_cell):
         ({"control": "information"}, "grid finer than the resolution"),
         ({"grid": 1.25}, "grid finer than the resolution"),
         ({"accumulation_steps": 3}, "must divide global_batch_size 8, got 3"),
+        ({"num_workers": 3}, "must divide the 8 examples that are computed at once .* got 3"),
+        ({"num_workers": 8, "accumulation_steps": 2}, "must divide the 4 examples"),
+        ({"num_workers": 0}, "got 0"),
         ({"stream_tile": -1, "norm": "none"}, "number of voxels, or 0 .* got -1"),
         ({"stream_tile": 8}, "norm 'none', since no tile has the statistics of norm 'batch'"),
         ({"stream_tile": 8, "norm": "group"}, "statistics of norm 'group'; got tiles of 8 voxels"),

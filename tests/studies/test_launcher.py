@@ -89,7 +89,8 @@ cell = Cell(dataset="d", dataset_digest="", resolution=5, grid=5, control="none"
     accumulation_steps=1, moment_window_batch=0, recompute=False, stream_tile=0, split=1,
     tile_labels="image",
     learning_rate=1, budget_examples=1, fold=-1, training_fraction=1.0, num_evaluations=1,
-    stop_at_training_loss=0.0, augment=True, intra_op_threads=1, scored_split="test", seed=5)
+    stop_at_training_loss=0.0, augment=True, intra_op_threads=1, num_workers=1,
+    scored_split="test", seed=5)
 if __name__ == "__main__":
     launch_local([lambda: Order(cell, "", "", {str(tmp_path)!r}, 0.0)], do_as_the_seed_says,
         lambda *_: None, num_concurrent=1, preload=[])

@@ -52,7 +52,7 @@ def rerun_of(study, monkeypatch):
                 if isinstance(result, Failed):
                     on_event(order, result)
                     continue
-                path = Path(work.keywords["directory"]) / f"{order.run_id}.parquet"
+                path = Path(work.keywords["work"].keywords["directory"]) / f"{order.run_id}.parquet"
                 result.to_parquet(path)
                 on_event(order, Done())
 

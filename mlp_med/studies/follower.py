@@ -1,0 +1,96 @@
+"""A worker on another machine than the chief: waits for posts and trains its part of each.
+
+It runs no TensorFlow itself, so that it hears every signal; the process that trains is ended by
+SIGKILL as soon as another attempt is posted, or when the chief's supervisor has fallen silent.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from mlp_med.studies import launcher
+from mlp_med.studies.cluster import Cluster
+from mlp_med.studies.launcher import Failed
+from mlp_med.studies.mailbox import Mailbox, order_from
+from mlp_med.studies.provenance import code_digest
+from mlp_med.studies.worker import train_and_log
+from mlp_med.studies.worker_group import end_processes, listen, start_worker
+
+SILENCE_SECONDS = 120.0  # of the chief's supervisor, after which its group is given up
+
+
+def follow(
+    cluster: Cluster,
+    mailbox: Mailbox,
+    say: Callable[[str], None],
+    *,
+    silence_seconds: float = SILENCE_SECONDS,
+) -> None:
+    """Trains this worker's part of every cell that is posted, until the chief has no more.
+
+    Args:
+        cluster: whose worker this is; not its chief.
+        mailbox: the cluster's.
+        say: told of each cell that begins or ends in failure.
+        silence_seconds: see `SILENCE_SECONDS`.
+    """
+    begun = ""
+    jobs: list[launcher._Running] = []
+    heard = mailbox.read()  # perhaps of a study long ago: only what changes from now on counts
+    heard_at = time.monotonic()
+    try:
+        while True:
+            post = mailbox.read()
+            if post and post != heard:
+                heard, heard_at = post, time.monotonic()
+                if post.get("closed"):
+                    return
+                if post["attempt"] != begun:
+                    end_processes(jobs)
+                    begun = post["attempt"]
+                    jobs = _begin(cluster, mailbox, post, say) if "order" in post else []
+            if jobs and time.monotonic() - heard_at > silence_seconds:
+                say("the chief has fallen silent; waiting for another post")
+                end_processes(jobs)
+                jobs = []
+            jobs = [job for job in jobs if not _has_ended(job, cluster, mailbox, begun, say)]
+            if jobs:
+                listen(jobs)
+            else:
+                time.sleep(launcher.POLL_SECONDS)
+    finally:
+        end_processes(jobs)
+
+
+def _begin(
+    cluster: Cluster, mailbox: Mailbox, post: Mapping[str, Any], say: Callable[[str], None]
+) -> list[launcher._Running]:
+    order = order_from(post["order"])
+    code = code_digest(order.cell.dataset)
+    if code != post["code"]:
+        message = f"expected the chief's code, {post['code']}, got {code}; install the same commit"
+        mailbox.answer(post["attempt"], cluster.index, Failed("unequal_code", message))
+        say(message)
+        return []
+    say(f"worker {cluster.index} of {cluster.size}: cell {order.cell.hash}")
+    return [start_worker(order, train_and_log, cluster.addresses, cluster.index)]
+
+
+def _has_ended(
+    job: launcher._Running,
+    cluster: Cluster,
+    mailbox: Mailbox,
+    attempt: str,
+    say: Callable[[str], None],
+) -> bool:
+    """Whether the process is gone; the chief is then told why."""
+    has_ended = job.process.exitcode is not None  # before its last words are heard
+    launcher._drain(job, lambda order, event: None)
+    if not has_ended:
+        return False
+    outcome = launcher._outcome(job)
+    failed = outcome if isinstance(outcome, Failed) else Failed("died", "ended before the chief")
+    mailbox.answer(attempt, cluster.index, failed)
+    say(f"{failed.kind}: {failed.message}")
+    end_processes([job])
+    return True
