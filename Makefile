@@ -22,7 +22,7 @@ MLP_MED := $(VENV)/bin/mlp-med
 export MLFLOW_TRACKING_URI ?= sqlite:///$(abspath $(RUNS))/mlflow.db
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: help install-study install-test smoke study resolution dsb2017 slides slides-pilot mammography screening pilot more-data batch batch-pilot splitting memory-fits platforms controls controls-full calibration report rerun ui bench test lint lock clean
+.PHONY: help install-study install-test smoke study resolution dsb2017 slides slides-pilot mammography screening pilot more-data batch batch-pilot interaction interaction-pilot splitting memory-fits platforms controls controls-full calibration report rerun ui bench test lint lock clean
 
 help:  ## explain every target
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -109,6 +109,15 @@ batch: install-study  ## do tiny or very large batches cost? the study of batch 
 batch-pilot: install-study  ## the learning rates of make batch chosen again, and their committed record, without which it ends in no verdict
 	$(MLP_MED) phantom luna16 $(DATA)/phantom-luna16 --scans $(SCANS) --seed 0
 	$(MLP_MED) study pilot batch_size_matters --size small --source $(DATA)/phantom-luna16 --data-dir $(DATA)/tfds --record experiments/pilots/batch_size_matters-luna16-small.json
+
+interaction: install-study  ## finer with a small batch, or coarser with a large one, within one memory? small, report
+	$(MLP_MED) phantom luna16 $(DATA)/phantom-luna16 --scans $(SCANS) --seed 0
+	$(MLP_MED) study run resolution_or_batch --size small --source $(DATA)/phantom-luna16 --data-dir $(DATA)/tfds
+	$(MLP_MED) report resolution_or_batch --size small --out $(REPORTS)/resolution_or_batch
+
+interaction-pilot: install-study  ## its learning rates and budget chosen again, and their committed record, without which it ends in no verdict
+	$(MLP_MED) phantom luna16 $(DATA)/phantom-luna16 --scans $(SCANS) --seed 0
+	$(MLP_MED) study pilot resolution_or_batch --size small --source $(DATA)/phantom-luna16 --data-dir $(DATA)/tfds --record experiments/pilots/resolution_or_batch-luna16-small.json
 
 splitting: install-study  ## the chain of the study of tiles against whole fields, on a tiny phantom; claims no verdict
 	$(MLP_MED) phantom luna16 $(DATA)/phantom-luna16-smoke --scans $(SMOKE_SCANS) --seed 0

@@ -9,6 +9,7 @@ from experiments import (
     more_data,
     platforms,
     resolution_matters,
+    resolution_or_batch,
     splitting_costs,
 )
 from mlp_med.errors import StudyError
@@ -18,6 +19,7 @@ STUDIES: dict[str, ModuleType] = {
     "more_data": more_data,
     "batch_size_matters": batch_size_matters,
     "splitting_costs": splitting_costs,
+    "resolution_or_batch": resolution_or_batch,
 }
 # Computed from the capacity model; they train nothing that has to converge.
 COMPUTED: dict[str, ModuleType] = {"memory_fits": memory_fits, "platforms": platforms}

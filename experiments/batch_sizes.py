@@ -21,7 +21,7 @@ class BatchSize:
         batches: that see equal examples, beside that of 10 % of the training set.
         batches_of_steps: that take equally many steps, beside it.
         batches_of_norms: that are also trained with group norm and with none.
-        budget_examples, budget_steps: of either budget.
+        budget_examples, budget_steps: of either budget; no batch has the same by both.
         training_loss: at which the arms of claims (c) and (d) stop.
         most_examples: within which they must reach it.
         most_evaluations: of theirs: they stop at one, so it is how nearly their losses agree.
@@ -96,7 +96,7 @@ SMALL = BatchSize(
     learning_rate=4e-3,
     batches_of_steps=(1, 4, 32),
     budget_examples=6_400,
-    budget_steps=200,
+    budget_steps=250,
     num_evaluations=10,
     training_loss=0.3,
     most_examples=128_000,
@@ -112,7 +112,7 @@ FULL = replace(
     batches_of_steps=(1, 2, 4, 8, 16, 32, 64, 128),
     batches_of_norms=(1, 2, 4, 32),
     budget_examples=192_000,
-    budget_steps=6_000,
+    budget_steps=5_000,
     num_evaluations=40,
     training_loss=0.1,
     most_examples=1_920_000,

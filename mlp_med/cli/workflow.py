@@ -172,7 +172,7 @@ def plan(prepared: Prepared, pilot: "PilotResult | None", num_seeds: int | None)
     if hasattr(experiment, "claims"):
         described = {"unit": info.unit, "phantom": info.phantom, "metric": info.metric}
         claims = experiment.claims(prepared.size, **described, pilot=pilot)
-    return plan_study(
+    study = plan_study(
         name=prepared.name,
         size=prepared.size_name,
         claim=claims[0] if claims else prepared.claim,
@@ -185,6 +185,18 @@ def plan(prepared: Prepared, pilot: "PilotResult | None", num_seeds: int | None)
         pilot=pilot,
         no_verdict_reason=prepared.size.no_verdict_reason,
     )
+    budget = getattr(prepared.size, "memory_bytes", None)
+    return study if budget is None else replace(study, memory=_within(study, budget))
+
+
+def _within(study: "Study", budget_bytes: int) -> dict[str, Any]:
+    """What the study's arms are predicted to take of the budget that they share."""
+    from mlp_med.pipelines.datasets import describe
+    from mlp_med.studies.memory_budget import predicted_memory
+
+    info = study.dataset_info
+    cells = {study.arm_of(cell): cell for cell in study.cells}
+    return predicted_memory(cells, describe(info.name, Path(info.data_dir)), budget_bytes)
 
 
 def train(

@@ -15,6 +15,7 @@ from mlp_med.evidence.table import StratumEffect
 from mlp_med.ledger.read import CellRecord, StudyRecord
 from mlp_med.reports import formatting as f
 from mlp_med.reports.analysis import Analysis, dataset_name
+from mlp_med.reports.memory_budget import memory_rows
 from mlp_med.reports.recipe import recipe
 from mlp_med.reports.study_data import StudyData
 from mlp_med.reports.verdict_parts import (
@@ -82,6 +83,8 @@ def render_page(
         "convergence": [_convergence_row(arm, found) for arm, found in verdict.convergence.items()],
         "calibration": _calibration_words(calibration) if calibration else "",
         "costs": _cost_rows(data),
+        "memory": memory_rows(record.plan.get("memory"), data.cells),
+        "memory_budget": f.memory((record.plan.get("memory") or {}).get("budget_bytes")),
         "total_cost": _total_cost(data.cells),
         "dataset_name": record.plan["dataset"]["name"],
         "arms": [[row.arm, row.control, *arm_numbers(row)] for row in analysis.arms],

@@ -26,12 +26,14 @@ from mlp_med.reports.files import PAGE, VERDICT, write_page
 from mlp_med.reports.formatting import at_start, value_range
 from mlp_med.reports.fraction_figure import draw_auc_by_fraction
 from mlp_med.reports.frontier_figure import draw_frontier
+from mlp_med.reports.memory_budget import draw_equal_memory
 from mlp_med.reports.page import STRATUM_NAMES, contrast_name, phantom_mark, render_page
 from mlp_med.reports.study_data import StudyData, load_study_data
 
 FIGURES = (
     "auc_by_resolution",
     "auc_by_fraction",
+    "equal_memory",
     "contrasts",
     "strata",
     "curves",
@@ -140,6 +142,14 @@ def draw_figures(record: StudyRecord, data: StudyData, analysis: Analysis) -> di
             title=f"{at_start(metric)} against training data, {where}",
             metric=metric,
         )
+    if record.plan.get("memory") and analysis.compared:
+        figures["equal_memory"] = draw_equal_memory(
+            record.plan["memory"],
+            _trade_frame(data, analysis),
+            unit=unit,
+            title=f"What one memory holds, {where}",
+            metric=metric,
+        )
     if data.arms and data.cells["resolution"].nunique() > 1:
         figures["cost"] = draw_cost(
             data.cells, unit=unit, title=f"Time and memory against resolution, {where}"
@@ -189,6 +199,12 @@ def _cost_frame(analysis: Analysis) -> pd.DataFrame:
     seconds = pd.Series([row.seconds for row in analysis.whole], dtype=float)
     memory = pd.Series([row.peak_memory_bytes for row in analysis.whole], dtype=float)
     return frame.assign(seconds=seconds, peak_memory_bytes=memory)
+
+
+def _trade_frame(data: StudyData, analysis: Analysis) -> pd.DataFrame:
+    """The arms with their batch, and whether that is computed at once."""
+    settings = data.cells.groupby("arm")[["global_batch_size", "accumulation_steps"]].first()
+    return _arm_frame(analysis, analysis.compared).join(settings, on="arm")
 
 
 def _seed_frame(analysis: Analysis, rows: Iterable[ArmRow]) -> pd.DataFrame:

@@ -110,6 +110,7 @@ def plan_study(
         for seed in range(num_seeds)
         for fold in folds
     ]
+    _refuse_same_cells(named_cells)
     return Study(
         name=name,
         size=size,
@@ -123,6 +124,18 @@ def plan_study(
         no_verdict_reason=no_verdict_reason,
         pilot={**pilot.to_dict(), "settings_of": settings_of} if pilot else None,
     )
+
+
+def _refuse_same_cells(named_cells: Sequence[tuple[str, Cell]]) -> None:
+    """Two arms of the same cells would have one result between them."""
+    arm_of: dict[str, str] = {}
+    for arm, cell in named_cells:
+        other = arm_of.setdefault(cell.hash, arm)
+        if other != arm:
+            raise StudyError(
+                f"expected arms that differ, but {other!r} and {arm!r} train the same cells; give "
+                "one of them another budget in the experiment file"
+            )
 
 
 def open_dataset(
