@@ -18,7 +18,10 @@ def phantom_luna16(
     scans: Annotated[int, typer.Option("--scans", min=10, help="Number of scans.")] = 100,
     seed: Seed = 0,
     variant: Annotated[
-        str, typer.Option("--variant", help="nodules, or a control: coarse_answer, fine_answer.")
+        str,
+        typer.Option(
+            "--variant", help="nodules, nodules_alone, or a control: coarse_answer, fine_answer."
+        ),
     ] = "nodules",
     blob_mm: Annotated[
         float | None,

@@ -178,6 +178,7 @@ def plan(prepared: Prepared, pilot: "PilotResult | None", num_seeds: int | None)
         precision=prepared.precision,
         cross_validated=prepared.size.cross_validated,
         pilot=pilot,
+        pilot_command=pilot_command(prepared.name) if experiment else "",
         no_verdict_reason=prepared.size.no_verdict_reason,
     )
 

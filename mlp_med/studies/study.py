@@ -28,6 +28,7 @@ class Study:
         no_verdict_reason: why this size claims no verdict, or None.
         pilot: what the pilot found that chose learning rates and budget (`PilotResult.to_dict`),
             and "settings_of": which arm's settings an arm took over.
+        pilot_command: what records the pilot of its phantom, where one may be wanted.
         identity: what makes it this study, where its arms do not (a pilot finds its arms as it
             goes); empty for the arms.
     """
@@ -43,6 +44,7 @@ class Study:
     claims: tuple[Claim, ...] = ()
     no_verdict_reason: str | None = None
     pilot: Mapping[str, Any] | None = None
+    pilot_command: str = ""
     identity: tuple[str, ...] = ()
 
     @property
@@ -76,6 +78,7 @@ class Study:
             "common_code_digest": self.common_code_digest,
             "no_verdict_reason": self.no_verdict_reason,
             "pilot": dict(self.pilot) if self.pilot is not None else None,
+            "pilot_command": self.pilot_command,
             "cells": [
                 {"hash": cell.hash, "arm": self.arm_of(cell), "params": cell.to_params()}
                 for cell in self.cells
