@@ -40,7 +40,7 @@ def phantom_luna16(
         write_luna16,
         out,
         "scans",
-        lambda s: f"with {s['num_nodules']:,} nodules and {s['num_mimics']:,} mimics",
+        lambda s: f"with {s['num_nodules']:,} nodules and {s['num_mimics']:,} other candidates",
         num_scans=scans,
         seed=seed,
         variant=variant,
