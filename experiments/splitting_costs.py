@@ -38,9 +38,7 @@ from dataclasses import replace
 from experiments.more_data import fraction_name
 from experiments.splitting_sizes import SIZES as SIZES
 from experiments.splitting_sizes import SplittingSize
-from mlp_med.errors import StudyError
 from mlp_med.evidence.claim import METRICS, Claim, Metric
-from mlp_med.pipelines.datasets import DatasetDescription
 from mlp_med.studies.arm import Arm, own_controls
 from mlp_med.studies.pilot import PilotResult
 
@@ -159,18 +157,6 @@ def arms(size: SplittingSize, unit: str, *, phantom: bool) -> list[Arm]:
         ),
     ]
     return compared if phantom else [*compared, *own_controls(whole)]
-
-
-def sizes_for_table(description: DatasetDescription) -> Mapping[str, SplittingSize]:
-    """None.
-
-    Raises:
-        StudyError: always: a table of scans has no annotations of lesions.
-    """
-    raise StudyError(
-        f"{NAME} needs annotations of lesions, and a table of scans has none; it is on "
-        f"{', '.join(SIZES)}"
-    )
 
 
 def tiles_name(split: int, labels: str) -> str:

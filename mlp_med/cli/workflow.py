@@ -58,7 +58,7 @@ def prepare(
     from mlp_med.studies.planning import open_dataset
 
     experiment = find_study(name)
-    if dataset == "table":
+    if dataset == "table" and hasattr(experiment, "sizes_for_table"):
         if source is not None:
             stated = dict(options)
             build_dataset(dataset, source, data_dir, stated.pop("resolutions", None), **stated)

@@ -3,8 +3,6 @@ from dataclasses import replace
 import pytest
 
 from experiments import splitting_costs as study
-from mlp_med.errors import StudyError
-from mlp_med.pipelines.datasets import LUNA16
 from mlp_med.studies.pilot import PilotDesign, run_pilot
 
 SMALL = study.SIZES["luna16_fields"]["small"].on(phantom=True, num_training=2_600)
@@ -113,8 +111,3 @@ def test_on_real_data_it_carries_its_controls():
     first = claims(phantom=False)["a, equal labels"]
     assert {*first.a_a, first.permuted} <= names
     assert claims()["a, equal labels"].a_a is None
-
-
-def test_a_table_of_scans_has_no_lesions_to_label_tiles_by():
-    with pytest.raises(StudyError, match="needs annotations of lesions"):
-        study.sizes_for_table(LUNA16)
