@@ -81,12 +81,17 @@ SIZES: Mapping[str, Mapping[str, SplittingSize]] = {
             model="residual_small",
             learning_rate=4e-3,
             budget_examples=12_800,
-            num_evaluations=10,
+            num_evaluations=16,
             stream_tile=8,
             target_auc=0.75,
             pilot=PilotDesign(learning_rates=(1e-3, 4e-3, 1.6e-2), most_budget_examples=None),
-            # 20 test patients do not hold a margin of 0.01.
-            on_phantom={"margin_auc": 0.02},
+            on_phantom={
+                # 20 test patients do not hold a margin of 0.01.
+                "margin_auc": 0.02,
+                # With it the whole field still rises after 9,600 images, to a validation AUC of
+                # 0.87; without it, it has levelled off there at 0.90.
+                "augment": False,
+            },
         ),
         # Meant for a GPU, and not tried.
         "full": SplittingSize(

@@ -144,9 +144,17 @@ def _seam_row(seam: Seam) -> list[str]:
 
 def _arm_header(data: StudyData) -> list[str]:
     labels = ["image labels", "drawn lesions"] if is_split(data) else []
+    above = ["of it above its base"] if is_split(data) else []
     return [
         *("arm", "norm", "learning rate", "examples", *labels, "mean AUC", "95 % interval", "n"),
-        *("reached", "examples to target", "seconds to target", "whole cell", "peak memory"),
+        *(
+            "reached",
+            "examples to target",
+            "seconds to target",
+            "whole cell",
+            "peak memory",
+            *above,
+        ),
     ]
 
 
@@ -154,6 +162,10 @@ def _labels(cells: pd.DataFrame) -> list[str]:
     """Means over the seeds: a fraction of the patients is another of their images each time."""
     named = (cells[name].dropna() for name in ("num_image_labels", "num_drawn_lesions"))
     return [f.count(values.mean()) if len(values) else f.NOT_KNOWN for values in named]
+
+
+def _above_base(cells: pd.DataFrame) -> list[str]:
+    return [f.memory(cells["peak_memory_above_base_bytes"].max())]
 
 
 def _arm_rows(data: StudyData, analysis: SeveralAnalysis) -> list[list[str]]:
@@ -174,6 +186,11 @@ def _arm_rows(data: StudyData, analysis: SeveralAnalysis) -> list[list[str]]:
                 *_time_numbers({metric: of.get(arm, ()) for metric, of in analysis.times.items()}),
                 f.duration(cells["seconds_total"].mean()),
                 f.memory(cells["peak_memory_bytes"].max()),
+                *(
+                    [f.memory(cells["peak_memory_above_base_bytes"].max())]
+                    if is_split(data)
+                    else []
+                ),
             ]
         )
     return rows
