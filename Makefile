@@ -22,7 +22,7 @@ MLP_MED := $(VENV)/bin/mlp-med
 export MLFLOW_TRACKING_URI ?= sqlite:///$(abspath $(RUNS))/mlflow.db
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: help install-study install-test smoke study resolution dsb2017 slides slides-pilot mammography screening pilot more-data batch batch-pilot interaction interaction-pilot splitting memory-fits platforms controls controls-full calibration report rerun ui bench test lint lock clean
+.PHONY: help install-study install-test smoke study resolution dsb2017 slides slides-pilot mammography screening pilot more-data batch batch-pilot interaction interaction-pilot splitting splitting-pilot memory-fits platforms controls controls-full calibration report rerun ui bench test lint lock clean
 
 help:  ## explain every target
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -119,10 +119,14 @@ interaction-pilot: install-study  ## its learning rates and budget chosen again,
 	$(MLP_MED) phantom luna16 $(DATA)/phantom-luna16 --scans $(SCANS) --seed 0
 	$(MLP_MED) study pilot resolution_or_batch --size small --source $(DATA)/phantom-luna16 --data-dir $(DATA)/tfds --record experiments/pilots/resolution_or_batch-luna16-small.json
 
-splitting: install-study  ## the chain of the study of tiles against whole fields, on a tiny phantom; claims no verdict
-	$(MLP_MED) phantom luna16 $(DATA)/phantom-luna16-smoke --scans $(SMOKE_SCANS) --seed 0
-	$(MLP_MED) study run splitting_costs --size smoke --source $(DATA)/phantom-luna16-smoke --data-dir $(DATA)/tfds-smoke
-	$(MLP_MED) report splitting_costs --size smoke --out $(REPORTS)/splitting
+splitting: install-study  ## what does splitting images cost? the study of tiles at its small size, report (≤20 minutes on 2 cores)
+	$(MLP_MED) phantom luna16 $(DATA)/phantom-luna16-alone --scans $(SCANS) --seed 0 --variant nodules_alone
+	$(MLP_MED) study run splitting_costs --dataset luna16_fields --size small --source $(DATA)/phantom-luna16-alone --data-dir $(DATA)/tfds
+	$(MLP_MED) report splitting_costs --dataset luna16_fields --size small --out $(REPORTS)/splitting
+
+splitting-pilot: install-study  ## the learning rates of make splitting chosen again, and their committed record, without which it ends in no verdict
+	$(MLP_MED) phantom luna16 $(DATA)/phantom-luna16-alone --scans $(SCANS) --seed 0 --variant nodules_alone
+	$(MLP_MED) study pilot splitting_costs --dataset luna16_fields --size small --source $(DATA)/phantom-luna16-alone --data-dir $(DATA)/tfds --record experiments/pilots/splitting_costs-luna16_fields-small.json
 
 memory-fits: install-study  ## what fits on which machine, and what must be given up; a few cells measured here (≤5 minutes)
 	$(MLP_MED) study compute memory_fits --measure

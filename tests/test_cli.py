@@ -211,6 +211,10 @@ BUILD_OF_NOTHING = ["data", "build", "luna16", "--source", "absent"]
     [
         (["study", "run", "no_such_study"], "there is no study 'no_such_study'"),
         (["study", "run", "resolution_matters", "--size", "huge"], "has no size 'huge'"),
+        (
+            ["study", "run", "splitting_costs", "--dataset", "table", "--source", "absent.csv"],
+            "has no size 'small' on 'table'; it has luna16_fields",
+        ),
         (["study", "run", "resolution_matters"], "is not built"),
         (["study", "status", "resolution_matters"], "no study"),
         (["report", "resolution_matters", "--out", "page"], "no study"),

@@ -17,6 +17,7 @@ from tfds_builders import (
     cbis_ddsm_crops,
     dsb2017,
     luna16,
+    luna16_fields,
     metastasis_patches,
     table,
 )
@@ -84,6 +85,7 @@ DATASETS: dict[str, Dataset] = {
         _dataset,
         (
             luna16,
+            luna16_fields,
             dsb2017,
             cbis_ddsm_crops,
             breast_screening,

@@ -21,7 +21,8 @@ app.add_typer(study_app, name="study")
 console = Console(highlight=False, soft_wrap=True)
 
 DATASETS = (
-    "luna16, dsb2017, cbis_ddsm_crops, breast_screening, metastasis_patches, camelyon16 or table."
+    "luna16, luna16_fields, dsb2017, cbis_ddsm_crops, breast_screening, metastasis_patches, "
+    "camelyon16 or table."
 )
 
 DatasetName = Annotated[

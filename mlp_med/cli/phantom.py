@@ -18,7 +18,10 @@ def phantom_luna16(
     scans: Annotated[int, typer.Option("--scans", min=10, help="Number of scans.")] = 100,
     seed: Seed = 0,
     variant: Annotated[
-        str, typer.Option("--variant", help="nodules, or a control: coarse_answer, fine_answer.")
+        str,
+        typer.Option(
+            "--variant", help="nodules, nodules_alone, or a control: coarse_answer, fine_answer."
+        ),
     ] = "nodules",
     blob_mm: Annotated[
         float | None,
@@ -37,7 +40,7 @@ def phantom_luna16(
         write_luna16,
         out,
         "scans",
-        lambda s: f"with {s['num_nodules']:,} nodules and {s['num_mimics']:,} mimics",
+        lambda s: f"with {s['num_nodules']:,} nodules and {s['num_mimics']:,} other candidates",
         num_scans=scans,
         seed=seed,
         variant=variant,

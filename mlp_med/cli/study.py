@@ -38,7 +38,8 @@ def study_list() -> None:
         console.print(f"{name}: {experiment.QUESTION}")
         for dataset, sizes in experiment.SIZES.items():
             console.print(f"  {dataset}: {', '.join(sizes)}")
-        console.print("  table (scans of your own): smoke, small, full")
+        if hasattr(experiment, "sizes_for_table"):
+            console.print("  table (scans of your own): smoke, small, full")
     for name, experiment in COMPUTED.items():
         console.print(f"{name}: {experiment.QUESTION}")
         console.print("  computed for every platform: mlp-med study compute")

@@ -58,7 +58,7 @@ def prepare(
     from mlp_med.studies.planning import open_dataset
 
     experiment = find_study(name)
-    if dataset == "table":
+    if dataset == "table" and hasattr(experiment, "sizes_for_table"):
         if source is not None:
             stated = dict(options)
             build_dataset(dataset, source, data_dir, stated.pop("resolutions", None), **stated)
@@ -183,6 +183,7 @@ def plan(prepared: Prepared, pilot: "PilotResult | None", num_seeds: int | None)
         precision=prepared.precision,
         cross_validated=prepared.size.cross_validated,
         pilot=pilot,
+        pilot_command=pilot_command(prepared.name) if experiment else "",
         no_verdict_reason=prepared.size.no_verdict_reason,
     )
     budget = getattr(prepared.size, "memory_bytes", None)

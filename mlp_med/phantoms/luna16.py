@@ -50,8 +50,9 @@ def write_luna16(
         out: made if absent; else empty, or this very phantom.
         num_scans: at least 1; a scan takes 34 to 84 MB, of a control 29 or 57 MB.
         seed: 0 or more.
-        variant: "nodules" among their mimics, or a control: "coarse_answer", whose answer every
-            resolution holds, or "fine_answer", whose answer only voxels finer than 5 mm hold.
+        variant: "nodules" among their mimics, "nodules_alone" without these, or a control:
+            "coarse_answer", whose answer every resolution holds, or "fine_answer", whose answer
+            only voxels finer than 5 mm hold.
         blob_mm: size of the structure that the answer lies in, for "fine_answer": 2.5 for a study
             whose finest voxels have 1.25 mm, 1.25 for one with 0.625 mm.
         num_workers: processes, at least 1.

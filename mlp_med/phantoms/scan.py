@@ -48,7 +48,10 @@ class Finding:
 
 @dataclass(frozen=True)
 class ScanPlan:
-    """All that is decided about a scan before a voxel is drawn."""
+    """All that is decided about a scan before a voxel is drawn.
+
+    Without mimics a mark that is no nodule lies on ordinary lung.
+    """
 
     seed: int
     number: int
@@ -58,9 +61,12 @@ class ScanPlan:
     chest: Chest
     vessels: Tubes
     findings: list[Finding]
+    has_mimics: bool = True
 
 
-def plan_scan(seed: int, number: int, num_pixels: int = NUM_PIXELS) -> ScanPlan:
+def plan_scan(
+    seed: int, number: int, num_pixels: int = NUM_PIXELS, *, variant: str = "", mimics: bool = True
+) -> ScanPlan:
     """The plan of scan `number`: a pure function of its arguments."""
     grid = draw_grid(stream(seed, number, "grid"), COVERAGE_MM, num_pixels)
     chest = build_chest(stream(seed, number, "chest"), grid.extent_mm)
@@ -75,8 +81,8 @@ def plan_scan(seed: int, number: int, num_pixels: int = NUM_PIXELS) -> ScanPlan:
     ]
     findings = [findings[index] for index in rng.permutation(len(findings))]
     kernel = draw_kernel(stream(seed, number, "kernel"))
-    uid = series_uid(seed, number)
-    return ScanPlan(seed, number, uid, grid, kernel, chest, vessels, findings)
+    uid = series_uid(seed, number, variant)
+    return ScanPlan(seed, number, uid, grid, kernel, chest, vessels, findings, mimics)
 
 
 def render_scan(plan: ScanPlan) -> np.ndarray:
@@ -87,7 +93,7 @@ def render_scan(plan: ScanPlan) -> np.ndarray:
     for finding in plan.findings:
         if finding.is_nodule:
             tubes += paint_nodule(rng, scene, finding.site)
-        else:
+        elif plan.has_mimics:
             tubes += mimic_tubes(rng, finding.site)
     paint_tubes(scene, join_tubes(tubes))
     noise = stream(plan.seed, plan.number, "noise")

@@ -26,7 +26,8 @@ from mlp_med.phantoms.scan import (
 )
 
 NODULES = "nodules"
-VARIANTS = (NODULES, COARSE_ANSWER, FINE_ANSWER)
+NODULES_ALONE = "nodules_alone"  # without mimics: to be found among ordinary vessels
+VARIANTS = (NODULES, NODULES_ALONE, COARSE_ANSWER, FINE_ANSWER)
 # From 0.625 mm voxels, whose finest waves are 1.25 mm long, to lesions that hold several blobs.
 BLOB_RANGE_MM = (1.25, 4.0)
 
@@ -39,11 +40,17 @@ NODULES_DEPARTURES = [
     f"a scan covers {COVERAGE_MM:g} mm of the chest, a real one 250 to 350 mm",
     f"a scan holds {NODULES_PER_SCAN[0]} to {NODULES_PER_SCAN[1]} nodules, a LUNA16 scan 1.3 on "
     "average",
-    "every candidate is a nodule or a hard mimic of one, one mark each; LUNA16 has hundreds a scan",
     "fewer small vessels than a real lung has",
     MARKS,
     *NOT_DRAWN,
 ]
+MIMICS = (
+    "every candidate is a nodule or a hard mimic of one, one mark each; LUNA16 has hundreds a scan"
+)
+NO_MIMICS = (
+    "a candidate is a nodule or a place in the lung where nothing but what every lung has was "
+    "drawn, one mark each; LUNA16 has hundreds a scan, and among them look-alikes of nodules"
+)
 SMALLEST_MM, LARGEST_MM = lesions.DIAMETER_RANGE_MM
 
 
@@ -86,6 +93,8 @@ def plan(variant: str, seed: int, number: int, blob_mm: float = FINE_BLOB_MM) ->
     """The plan of scan `number`: a pure function of its arguments."""
     if variant == NODULES:
         return plan_scan(seed, number)
+    if variant == NODULES_ALONE:
+        return plan_scan(seed, number, variant=variant, mimics=False)
     return plan_control_scan(variant, seed, number, blob_mm)
 
 
@@ -107,14 +116,16 @@ def identity(variant: str, blob_mm: float) -> dict[str, object]:
 def largest_scan_bytes(variant: str) -> int:
     """Of the voxels of one scan: the thinnest slices make the largest."""
     thinnest = controls.THIN_SLICE_MM if variant == FINE_ANSWER else controls.SLICE_MM
-    num_slices = COVERAGE_MM if variant == NODULES else controls.COVERAGE_MM / thinnest + 1
+    is_control = variant in (COARSE_ANSWER, FINE_ANSWER)
+    num_slices = COVERAGE_MM if not is_control else controls.COVERAGE_MM / thinnest + 1
     return int(2 * controls.NUM_PIXELS**2 * num_slices)
 
 
 def departures(variant: str, blob_mm: float) -> list[str]:
     """In what a phantom differs from real scans, a sentence each."""
-    if variant == NODULES:
-        return NODULES_DEPARTURES
+    if variant in (NODULES, NODULES_ALONE):
+        which = MIMICS if variant == NODULES else NO_MIMICS
+        return [*NODULES_DEPARTURES[:2], which, *NODULES_DEPARTURES[2:]]
     if variant == COARSE_ANSWER:
         answer = "the answer lies in their mean density alone; texture tells nothing"
     else:

@@ -8,11 +8,14 @@ from typing import Any, Self
 import numpy as np
 
 from mlp_med.errors import DatasetError
+from mlp_med.imaging.lesion_tiles import holds_uncut_lesion
 
 SPLITS = ("train", "validation", "test")
 ALL = "all"  # of a dataset, whatever their split
 _READ_BATCH_SIZE = 256
 ALIGNMENT_BYTES = 64
+STRATA_AND_LESIONS = ("diameter_mm", "native_spacing_mm", "lesions_mm")
+SEAMS = {2: "uncut_by_2_tiles", 4: "uncut_by_4_tiles"}  # the stratum, by tiles along each axis
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,9 @@ class Examples:
         ids: str [num], unique, the same at every resolution.
         patients: str [num]; "" where unknown.
         strata: float32 [num] each; properties by which a result can be broken down.
+        lesions_mm: float32 [num, most, spatial_dims + 1], the annotated lesions in a crop as
+            `mlp_med.imaging.lesion_tiles` has them, zeros below them; None where the dataset keeps
+            none.
         folds: int64 [num], the fold of a cross-validation that a case is tested in; -1 where the
             dataset has none.
         digest: of the parsed examples, as the builder stored it.
@@ -41,6 +47,7 @@ class Examples:
     digest: str = ""
     source: str = ""
     phantom: bool = False
+    lesions_mm: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -61,6 +68,7 @@ class Examples:
             patients=self.patients[rows],
             strata={name: values[rows] for name, values in self.strata.items()},
             folds=self.folds[rows],
+            lesions_mm=None if self.lesions_mm is None else self.lesions_mm[rows],
         )
 
     @property
@@ -86,7 +94,8 @@ def collect(batches: list[dict[str, np.ndarray]], *, where: str, num_classes: in
 
     Args:
         batches: each with `image`, `label`, `id` and `patient` columns (bytes or str), and the
-            strata's raw columns `diameter_mm` and `native_spacing_mm` where the dataset has them.
+            strata's raw columns `diameter_mm` and `native_spacing_mm`, and `lesions_mm`, where the
+            dataset has them.
         where: what is being read, for messages.
         num_classes: labels are below it.
 
@@ -112,7 +121,9 @@ def collect(batches: list[dict[str, np.ndarray]], *, where: str, num_classes: in
         # The coarsest native axis bounds the detail that any resolution can show.
         strata["native_spacing_mm"] = column("native_spacing_mm").max(axis=1)[order]
     folds = column("fold")[order] if "fold" in batches[0] else np.full(len(ids), -1)
-    return Examples(_images(batches, order), labels, ids, patients, strata, folds)
+    lesions = column("lesions_mm")[order] if "lesions_mm" in batches[0] else None
+    images = _images(batches, order)
+    return Examples(images, labels, ids, patients, strata, folds, lesions_mm=lesions)
 
 
 def load_split(name: str, data_dir: Path, resolution: float, split: str) -> Examples:
@@ -146,7 +157,7 @@ def read_builder(builder: Any, split: str) -> Examples:
     where = f"split {split!r} of {builder.info.full_name} in {builder.data_dir}"
     if split not in (*builder.info.splits, ALL):
         raise DatasetError(f"there is no {where}; build the dataset again")
-    wanted = {"image", "label", "id", "patient", "diameter_mm", "native_spacing_mm", "fold"}
+    wanted = {"image", "label", "id", "patient", "fold", *STRATA_AND_LESIONS}
     dataset = builder.as_dataset(
         split=split,
         batch_size=_READ_BATCH_SIZE,
@@ -160,17 +171,30 @@ def read_builder(builder: Any, split: str) -> Examples:
     examples = collect(list(tfds.as_numpy(dataset)), where=where, num_classes=num_classes)
     metadata = builder.info.metadata or {}
     digest = metadata.get("examples_digest", "")
+    strata = dict(examples.strata)
+    if examples.lesions_mm is not None:
+        strata |= _seams(examples.lesions_mm, float(metadata["extent_mm"]))
     return Examples(
         images=examples.images,
         labels=examples.labels,
         ids=examples.ids,
         patients=examples.patients,
-        strata=examples.strata,
+        strata=strata,
         folds=examples.folds,
+        lesions_mm=examples.lesions_mm,
         digest=digest.get(split, "") if isinstance(digest, Mapping) else str(digest),
         source=str(metadata.get("source_digest", "")),
         phantom=bool(metadata.get("phantom", False)),
     )
+
+
+def _seams(lesions_mm: np.ndarray, extent_mm: float) -> dict[str, np.ndarray]:
+    """By stratum float32 [num]: 1 where a lesion is cut by no border of so many tiles an axis."""
+    extents = (extent_mm,) * (lesions_mm.shape[-1] - 1)
+    return {
+        stratum: holds_uncut_lesion(lesions_mm, split, extents).astype(np.float32)
+        for split, stratum in SEAMS.items()
+    }
 
 
 def _images(batches: list[dict[str, np.ndarray]], order: np.ndarray) -> np.ndarray:

@@ -14,6 +14,7 @@ from mlp_med.pipelines.arrays import ALIGNMENT_BYTES, Examples
 from mlp_med.pipelines.augment import draw_transforms, transform_crops
 from mlp_med.pipelines.datasets import DatasetDescription, crop_grid
 from mlp_med.pipelines.order import example_indices
+from mlp_med.pipelines.tile_labels import labels_of_tiles
 from mlp_med.pipelines.upsample import upsample
 
 Columns = dict[str, np.ndarray]
@@ -33,6 +34,7 @@ def training_batches(
     grid: float,
     description: DatasetDescription,
     augment: bool,
+    tile_split: int = 0,
 ) -> tf.data.Dataset:
     """The global batches from examples seen = `start` until `budget_examples` are seen.
 
@@ -50,12 +52,15 @@ def training_batches(
             finer one for the information control, whose coarse crops are upsampled.
         description: of the dataset.
         augment: flip, turn and shift.
+        tile_split: tiles along each axis whose own labels, from the drawn lesions, are wanted
+            instead of the crop's label; 0 for none.
 
     Returns:
-        Dataset of (image float32 [batch, *voxels, channels] in [0, 1], label float32 [batch],
-        weight float32 [batch], all 1); `voxels` fill the field at spacing `grid`.
+        Dataset of (image float32 [batch, *voxels, channels] in [0, 1], label float32 [batch] or
+        [batch, tiles], weight float32 [batch], all 1); `voxels` fill the field at spacing `grid`.
 
     Raises:
+        DatasetError: labels of tiles are wanted of a dataset that keeps no lesions.
         ValueError: budget or start is not a multiple of the global batch size, nothing is left of
             the budget, or the grid is coarser than the crops or no whole part of their spacing.
     """
@@ -67,6 +72,8 @@ def training_batches(
         seed=seed,
         render=_renderer(examples, resolution=resolution, grid=grid, description=description),
         augment=augment,
+        description=description,
+        tile_split=tile_split,
     )
 
 
@@ -82,6 +89,7 @@ def distributed_training_batches(
     grid: float,
     description: DatasetDescription,
     augment: bool,
+    tile_split: int = 0,
 ) -> tf.distribute.DistributedDataset:
     """The batches of `training_batches`, each cut into one slice a replica.
 
@@ -116,6 +124,8 @@ def distributed_training_batches(
             seed=seed,
             render=render,
             augment=augment,
+            description=description,
+            tile_split=tile_split,
         )
 
     return strategy.distribute_datasets_from_function(worker_batches)
@@ -176,6 +186,8 @@ def _batches_at(
     seed: int,
     render: Renderer,
     augment: bool,
+    description: DatasetDescription,
+    tile_split: int,
 ) -> tf.data.Dataset:
     """The batches whose rows stand at `positions`, int64 [num_batches, batch_size]."""
     if not positions.size:
@@ -183,12 +195,14 @@ def _batches_at(
     start = int(positions.min())
     count = int(positions.max()) + 1 - start
     rows = positions - start
-    indices = example_indices(len(examples), seed=seed, start=start, count=count)[rows]
+    order = example_indices(len(examples), seed=seed, start=start, count=count)
+    indices = order[rows]
     columns: Columns = {
         "index": indices,
         "label": examples.labels[indices].astype(np.float32),
         "weight": np.ones(positions.shape, np.float32),
     }
+    draws = None
     if augment:
         spatial_dims = examples.images.ndim - 2
         draws = draw_transforms(seed=seed, start=start, count=count, spatial_dims=spatial_dims)
@@ -197,6 +211,11 @@ def _batches_at(
             "flips": draws.flips[rows],
             "shifts": draws.shifts[rows],
         }
+    if tile_split:
+        of_tiles = labels_of_tiles(
+            examples, order, draws, split=tile_split, description=description
+        )
+        columns["label"] = of_tiles[rows]
     return _dataset(columns, render)
 
 
@@ -234,7 +253,7 @@ def _renderer(
         scaled = (tf.cast(crops, tf.float32) - low) * (1.0 / (high - low))
         # Clipped before it is upsampled, so that the control gets what the coarse arm gets.
         image = upsample(tf.clip_by_value(scaled, 0.0, 1.0), voxels)
-        return image, columns["label"], columns["weight"]
+        return image, tf.cast(columns["label"], tf.float32), columns["weight"]
 
     return render
 

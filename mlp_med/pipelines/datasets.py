@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -78,6 +78,11 @@ LUNA16 = DatasetDescription(
     label_at_centre=True,
 )
 
+# The same fields displaced, so that their nodules lie anywhere in them.
+LUNA16_FIELDS = replace(
+    LUNA16, name="luna16_fields", class_names=("no nodule", "nodule"), label_at_centre=False
+)
+
 DSB2017 = DatasetDescription(
     name="dsb2017",
     unit="mm",
@@ -120,7 +125,7 @@ CAMELYON16 = DatasetDescription(
 DESCRIPTIONS: Mapping[str, DatasetDescription] = MappingProxyType(
     {
         description.name: description
-        for description in (LUNA16, DSB2017, METASTASIS_PATCHES, CAMELYON16)
+        for description in (LUNA16, LUNA16_FIELDS, DSB2017, METASTASIS_PATCHES, CAMELYON16)
     }
 )
 

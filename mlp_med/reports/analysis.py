@@ -181,7 +181,7 @@ def why_not_meant_to_decide(record: StudyRecord) -> str:
         # A phantom's pilot counts once it is recorded, so that `make study` need not pay for it.
         command = f"mlp-med study pilot {record.name}"
         if is_phantom(record):
-            command = "make batch-pilot" if record.plan.get("claims") else "make pilot"
+            command = record.plan.get("pilot_command") or "make pilot"
         return (
             "no pilot has chosen the arms' learning rates and shown that they converge; "
             f"run: {command}"

@@ -30,6 +30,7 @@ from mlp_med.reports.analysis import (
     read_claim,
     why_not_meant_to_decide,
 )
+from mlp_med.reports.seams import Seam, find_seams
 from mlp_med.reports.study_data import StudyData
 
 SHARPNESS = "sharpness_full_0.001"  # that the claim is about; the others stand beside it
@@ -45,6 +46,7 @@ class SeveralAnalysis:
         judged: the claims, in the order they were written.
         beside: the first claim's secondary contrasts of AUC, which decide nothing.
         arms: mean test AUC and interval of every arm that has predictions.
+        seams: what borders between tiles cost, where the study has tiles; decides nothing.
         times: by arm, what every cell took to the target; censored or diverged where it did not.
         controls: of the code and of the study.
         dataset, phantom: what it is on.
@@ -54,6 +56,7 @@ class SeveralAnalysis:
     judged: tuple[JudgedClaim, ...]
     beside: Mapping[str, tuple[tuple[str, str], Contrast]]
     arms: Mapping[str, ArmEstimate]
+    seams: Sequence[Seam]
     times: Mapping[str, Mapping[str, list[FollowUp]]]
     controls: Controls
     dataset: str
@@ -88,6 +91,7 @@ class SeveralAnalysis:
                 {**_claim_to_dict(judged), "sentence": sentence}
                 for judged, sentence in zip(self.judged, self.sentences, strict=True)
             ],
+            "seams": [seam.to_dict() for seam in self.seams],
             "controls": self.controls.to_dict(),
             "commit": self.commit,
             "arms": [
@@ -140,6 +144,7 @@ def analyse_several(record: StudyRecord, data: StudyData, controls: Controls) ->
             for arm in data.arms
             if arm in data.predictions
         },
+        seams=find_seams(claims[0], data, seed=BOOTSTRAP_SEED),
         times=times,
         controls=controls,
         dataset=dataset_name(record.plan["dataset"]),

@@ -11,6 +11,7 @@ from mlp_med.ledger.read import StudyRecord
 from mlp_med.reports import formatting as f
 from mlp_med.reports.page import commands, incomplete_row, provenance, warnings
 from mlp_med.reports.recipe import recipe
+from mlp_med.reports.seams import Seam
 from mlp_med.reports.several_analysis import SeveralAnalysis
 from mlp_med.reports.study_data import StudyData
 from mlp_med.reports.verdict_parts import (
@@ -72,6 +73,9 @@ def render_several_page(
                 ]
                 for name, (pair, contrast) in analysis.beside.items()
             ],
+            heading="AUC of the arms" if is_split(data) else "AUC against the batch",
+            seams=[_seam_row(seam) for seam in analysis.seams],
+            arm_header=_arm_header(data),
             arms=_arm_rows(data, analysis),
             recipe=recipe(record.cells),
             minima=_minimum_rows(data),
@@ -81,6 +85,11 @@ def render_several_page(
             commands=commands(record, tracking_uri),
         )
     )
+
+
+def is_split(data: StudyData) -> bool:
+    """Whether any arm was trained on tiles."""
+    return bool((data.cells["split"] > 1).any())
 
 
 def line_of(arm: str) -> str:
@@ -112,6 +121,53 @@ def _claim_row(judged: JudgedClaim) -> list[str]:
     return [name, arms, judged.claim.metric, effect, interval, corrected, margin, *p_values, seeds]
 
 
+def _seam_row(seam: Seam) -> list[str]:
+    """The effect among cut and among uncut lesions, and whether they differ."""
+    row = [" − ".join(seam.arms)]
+    for stratum in (seam.cut, seam.uncut):
+        effect = stratum.contrast
+        row += [
+            f.count(stratum.num_cases),
+            f.difference(effect.effect) if effect else f.NOT_KNOWN,
+            f.interval(effect.ci_low, effect.ci_high, signed=True) if effect else f.NOT_KNOWN,
+        ]
+    found = seam.interaction
+    if found is None:
+        return [*row, f.NOT_KNOWN, f.NOT_KNOWN, f.NOT_KNOWN]
+    return [
+        *row,
+        f.difference(found.difference),
+        f.interval(found.ci_low, found.ci_high, signed=True),
+        f.p_value(found.p_value),
+    ]
+
+
+def _arm_header(data: StudyData) -> list[str]:
+    labels = ["image labels", "drawn lesions"] if is_split(data) else []
+    above = ["of it above its base"] if is_split(data) else []
+    return [
+        *("arm", "norm", "learning rate", "examples", *labels, "mean AUC", "95 % interval", "n"),
+        *(
+            "reached",
+            "examples to target",
+            "seconds to target",
+            "whole cell",
+            "peak memory",
+            *above,
+        ),
+    ]
+
+
+def _labels(cells: pd.DataFrame) -> list[str]:
+    """Means over the seeds: a fraction of the patients is another of their images each time."""
+    named = (cells[name].dropna() for name in ("num_image_labels", "num_drawn_lesions"))
+    return [f.count(values.mean()) if len(values) else f.NOT_KNOWN for values in named]
+
+
+def _above_base(cells: pd.DataFrame) -> list[str]:
+    return [f.memory(cells["peak_memory_above_base_bytes"].max())]
+
+
 def _arm_rows(data: StudyData, analysis: SeveralAnalysis) -> list[list[str]]:
     rows = []
     for arm in data.arms:
@@ -123,12 +179,18 @@ def _arm_rows(data: StudyData, analysis: SeveralAnalysis) -> list[list[str]]:
                 str(cells["norm"].iloc[0]),
                 f"{cells['learning_rate'].iloc[0]:g}",
                 f.count(cells["budget_examples"].iloc[0]),
+                *(_labels(cells) if is_split(data) else []),
                 f.auc(estimate.mean_auc if estimate else None),
                 f.interval(estimate.ci_low, estimate.ci_high) if estimate else f.NOT_KNOWN,
                 f.count(len(cells)),
                 *_time_numbers({metric: of.get(arm, ()) for metric, of in analysis.times.items()}),
                 f.duration(cells["seconds_total"].mean()),
                 f.memory(cells["peak_memory_bytes"].max()),
+                *(
+                    [f.memory(cells["peak_memory_above_base_bytes"].max())]
+                    if is_split(data)
+                    else []
+                ),
             ]
         )
     return rows

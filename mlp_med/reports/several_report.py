@@ -10,15 +10,15 @@ from mlp_med.ledger.read import StudyRecord
 from mlp_med.ledger.store import Ledger
 from mlp_med.ledger.write import log_report
 from mlp_med.reports.batch_figure import draw_auc_by_batch
-from mlp_med.reports.figures import draw_forest, to_svg
+from mlp_med.reports.figures import draw_auc_by_arm, draw_forest, to_svg
 from mlp_med.reports.files import PAGE, VERDICT, write_page
 from mlp_med.reports.several_analysis import SeveralAnalysis, analyse_several
-from mlp_med.reports.several_page import line_of, render_several_page
+from mlp_med.reports.several_page import is_split, line_of, render_several_page
 from mlp_med.reports.study_data import StudyData, load_study_data
 from mlp_med.reports.study_report import ReportPaths
 from mlp_med.reports.verdict_parts import phantom_mark
 
-FIGURES = ("auc_by_batch", "beside")
+FIGURES = ("auc_by_batch", "auc_by_arm", "beside", "seams")
 
 
 def write_several_report(
@@ -71,7 +71,11 @@ def draw_several_figures(data: StudyData, analysis: SeveralAnalysis) -> dict[str
     """The figures by name, without those that there is nothing to show in."""
     where = f"{analysis.dataset}{phantom_mark(analysis.phantom)}"
     figures: dict[str, Figure] = {}
-    if analysis.arms:
+    if analysis.arms and is_split(data):
+        figures["auc_by_arm"] = draw_auc_by_arm(
+            _arm_frame(data, analysis), data.cells, title=f"AUC of the arms, {where}"
+        )
+    elif analysis.arms:
         figures["auc_by_batch"] = draw_auc_by_batch(
             _arm_frame(data, analysis),
             critical_batch=_critical_batch(data),
@@ -93,13 +97,37 @@ def draw_several_figures(data: StudyData, analysis: SeveralAnalysis) -> dict[str
             margin=analysis.judged[0].claim.margin,
             title=f"Beside the claims, {where}",
         )
+    if (seams := _seam_frame(analysis)) is not None:
+        figures["seams"] = draw_forest(
+            seams, margin=analysis.judged[0].claim.margin, title=f"Seams, {where}"
+        )
     return figures
+
+
+def _seam_frame(analysis: SeveralAnalysis) -> pd.DataFrame | None:
+    """The effects among cut and among uncut lesions, one below the other; None without any."""
+    rows = [
+        {
+            "label": f"{seam.arms[1]}: {name}",
+            "effect": stratum.contrast.effect,
+            "ci_low": stratum.contrast.ci_low,
+            "ci_high": stratum.contrast.ci_high,
+            "primary": name == "cut",
+        }
+        for seam in analysis.seams
+        for name, stratum in (("cut", seam.cut), ("uncut", seam.uncut))
+        if stratum.contrast is not None
+    ]
+    if not rows:
+        return None
+    return pd.DataFrame(rows).astype({"effect": float, "ci_low": float, "ci_high": float})
 
 
 def _arm_frame(data: StudyData, analysis: SeveralAnalysis) -> pd.DataFrame:
     batches = data.cells.groupby("arm")["global_batch_size"].first()
     return pd.DataFrame(
         {
+            "arm": arm,
             "line": line_of(arm),
             "batch": int(batches[arm]),
             "mean_auc": estimate.mean_auc,

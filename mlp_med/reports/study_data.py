@@ -28,6 +28,8 @@ CELL_METRICS = (
     "sharpness_subspace_0.0005",
     "sharpness_adaptive",
     "critical_batch",
+    "num_image_labels",
+    "num_drawn_lesions",
 )
 CELL_PARAMS = (
     "resolution",
@@ -39,6 +41,8 @@ CELL_PARAMS = (
     "global_batch_size",
     "accumulation_steps",
     "norm",
+    "split",
+    "tile_labels",
     "learning_rate",
     "budget_examples",
 )

@@ -41,7 +41,7 @@ class Arm:
     stream_tile: int = 0
     stop_at_training_loss: float = 0.0
     split: int = 1
-    tile_labels: Literal["image", "bag"] = "image"
+    tile_labels: Literal["image", "bag", "lesion"] = "image"
     augment: bool = True
     first_seed: int = 0
     settings_of: str | None = None

@@ -38,7 +38,8 @@ class Cell:
             the other with the whole image's gradient; 0 for the whole at once.
         split: tiles along each axis that an image is trained and scored as; 1 for the whole image.
         tile_labels: "image" when each tile has the image's label, "bag" when the image is a bag of
-            its tiles. The budget counts images either way.
+            its tiles, "lesion" when a tile's label is whether it holds part of a drawn lesion. The
+            budget counts images in every case.
         learning_rate: peak of the warm-up and cosine schedule.
         budget_examples: training examples seen, repeats included; a multiple of the batch.
         fold: of the dataset's cross-validation, tested by this cell; -1 for the splits that the
@@ -73,7 +74,7 @@ class Cell:
     recompute: bool
     stream_tile: int
     split: int
-    tile_labels: Literal["image", "bag"]
+    tile_labels: Literal["image", "bag", "lesion"]
     learning_rate: float
     budget_examples: int
     fold: int
@@ -119,10 +120,15 @@ class Cell:
                 f"stream_tile needs norm 'none', since no tile has the statistics of norm "
                 f"{self.norm!r}; got tiles of {self.stream_tile} voxels"
             )
-        if self.split < 1 or (self.split == 1 and self.tile_labels == "bag"):
+        if self.split < 1 or (self.split == 1 and self.tile_labels != "image"):
             raise StudyError(
-                "split must be at least 1 tile an axis, and at least 2 for a bag, got "
-                f"{self.split} with tile_labels {self.tile_labels!r}"
+                "split must be at least 1 tile an axis, and at least 2 for a bag or for labels of "
+                f"lesions, got {self.split} with tile_labels {self.tile_labels!r}"
+            )
+        if self.tile_labels == "lesion" and self.control == "permuted":
+            raise StudyError(
+                "control 'permuted' permutes the images' labels, which tile_labels 'lesion' does "
+                "not train on; take tile_labels 'image' or 'bag'"
             )
         if self.tile_labels == "bag" and self.norm == "batch":
             raise StudyError(

@@ -76,6 +76,7 @@ def plan_study(
     precision: str,
     cross_validated: bool = False,
     pilot: PilotResult | None = None,
+    pilot_command: str = "",
     no_verdict_reason: str | None = None,
 ) -> Study:
     """Plans a study.
@@ -93,6 +94,7 @@ def plan_study(
         precision: of every cell.
         cross_validated: each seed trains a cell for each fold of the dataset, where it has folds.
         pilot: what chose the arms' learning rates and budget; None where nothing is claimed.
+        pilot_command: what records the pilot of its phantom.
         no_verdict_reason: why this size claims nothing, or None.
 
     Raises:
@@ -123,6 +125,7 @@ def plan_study(
         common_code_digest=common_code_digest(),
         no_verdict_reason=no_verdict_reason,
         pilot={**pilot.to_dict(), "settings_of": settings_of} if pilot else None,
+        pilot_command=pilot_command,
     )
 
 

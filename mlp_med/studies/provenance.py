@@ -24,14 +24,17 @@ EVIDENCE_THAT_MATTERS = (
     "resampling",
     "variance",
 )
+# The builders that a builder is made from besides its own folder.
+MADE_FROM = {"luna16_fields": ("luna16",)}
 VERSIONS = ("tensorflow", "tensorflow-cpu", "keras", "numpy", "SimpleITK", "tensorflow-datasets")
 
 
 @functools.cache
 def code_digest(dataset: str) -> str:
     """16 hexadecimal digits over the sources that decide a prediction on this dataset."""
-    folder = _builders() / dataset
-    own = [path for path in folder.rglob("*.py") if not path.stem.endswith("_test")]
+    folders = [_builders() / name for name in (dataset, *MADE_FROM.get(dataset, ()))]
+    sources = [path for folder in folders for path in folder.rglob("*.py")]
+    own = [path for path in sources if not path.stem.endswith("_test")]
     return _digest([*_common_sources(), *own])
 
 

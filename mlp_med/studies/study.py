@@ -30,6 +30,7 @@ class Study:
             and "settings_of": which arm's settings an arm took over.
         memory: what the arms take of a budget of memory that they share
             (`mlp_med.studies.memory_budget.predicted_memory`); None where they share none.
+        pilot_command: what records the pilot of its phantom, where one may be wanted.
         identity: what makes it this study, where its arms do not (a pilot finds its arms as it
             goes); empty for the arms.
     """
@@ -46,6 +47,7 @@ class Study:
     no_verdict_reason: str | None = None
     pilot: Mapping[str, Any] | None = None
     memory: Mapping[str, Any] | None = None
+    pilot_command: str = ""
     identity: tuple[str, ...] = ()
 
     @property
@@ -80,6 +82,7 @@ class Study:
             "no_verdict_reason": self.no_verdict_reason,
             "pilot": dict(self.pilot) if self.pilot is not None else None,
             "memory": self.memory,
+            "pilot_command": self.pilot_command,
             "cells": [
                 {"hash": cell.hash, "arm": self.arm_of(cell), "params": cell.to_params()}
                 for cell in self.cells

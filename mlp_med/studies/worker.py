@@ -12,6 +12,7 @@ import psutil
 import tensorflow as tf
 
 from mlp_med.errors import DatasetError, StudyError, TrainingError
+from mlp_med.imaging.lesion_tiles import count_lesions
 from mlp_med.ledger.store import open_ledger
 from mlp_med.ledger.write import finish_cell, log_curve
 from mlp_med.models.presets import preset_arguments
@@ -21,6 +22,7 @@ from mlp_med.pipelines.batches import distributed_training_batches, evaluation_b
 from mlp_med.pipelines.datasets import DatasetDescription, describe, octaves_to_coarsest
 from mlp_med.pipelines.folds import load_splits
 from mlp_med.pipelines.fractions import take_fraction
+from mlp_med.pipelines.tile_labels import require_lesions
 from mlp_med.score_columns import score_columns
 from mlp_med.studies.cell import Cell
 from mlp_med.studies.launcher import Order, Progress
@@ -86,7 +88,8 @@ def train(order: Order, send: SendProgress) -> CellResult:
     Of a cell that stops at a training loss the last weights are scored.
 
     Raises:
-        DatasetError: the dataset is not there, or is not the one that the cell was planned on.
+        DatasetError: the dataset is not there, or is not the one that the cell was planned on, or
+            keeps no lesions that tiles could be labelled by.
         StudyError: tiles of a dataset of more than two classes.
         TrainingError: see `mlp_med.training.loop.fit`; or kind "indivisible_batch" where there are
             too many replicas for the batch, "unequal_checkpoints" where workers found not the same.
@@ -113,6 +116,7 @@ def train(order: Order, send: SendProgress) -> CellResult:
     training = take_fraction(
         training, cell.training_fraction, seed=cell.seed_for("training fraction")
     )
+    labels_needed = _labels_needed(cell, training)
     peak_before = peak_memory_bytes()
     reset_peak_memory()
     base = psutil.Process().memory_info().rss
@@ -153,6 +157,7 @@ def train(order: Order, send: SendProgress) -> CellResult:
         grid=cell.grid,
         description=description,
         augment=cell.augment,
+        tile_split=cell.split if cell.tile_labels == "lesion" else 0,
     )
     minimum = None
     if cell.stop_at_training_loss:
@@ -188,6 +193,7 @@ def train(order: Order, send: SendProgress) -> CellResult:
         "base_memory_bytes": float(base),
         "peak_memory_bytes": float(max(peak_before, peak_memory_bytes())),
         "peak_memory_above_base_bytes": float(peak_memory_bytes() - base),
+        **labels_needed,
         **_figures(history),
         **checkpoints.figures(),
     }
@@ -250,6 +256,15 @@ def _pooling_rule(cell: Cell, logits: np.ndarray, labels: np.ndarray) -> str:
 def _of_images(logits: np.ndarray, rule: str) -> np.ndarray:
     """One logit an image; without a rule they are that already."""
     return POOLING_RULES[rule](logits) if rule else logits
+
+
+def _labels_needed(cell: Cell, training: Examples) -> dict[str, float]:
+    """What someone has to label for this cell: every training image, and each lesion to draw."""
+    needed = {"num_image_labels": float(len(training)), "num_drawn_lesions": 0.0}
+    if cell.tile_labels == "lesion":
+        lesions = require_lesions(training, cell.dataset)
+        needed["num_drawn_lesions"] = float(count_lesions(lesions))
+    return needed
 
 
 def _require_planned_data(cell: Cell, test: Examples) -> None:

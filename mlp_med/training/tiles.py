@@ -2,7 +2,8 @@
 
 Unlike `mlp_med.models.streaming` this changes what is learned: a tile is an image of its own, is
 padded at its own borders and sees nothing of its neighbours. It has the label of the whole image
-("image"), or none, and the image is a bag whose logit is pooled from its tiles' ("bag").
+("image"), or its own, whether it holds part of a drawn lesion ("lesion"), or none, and the image is
+a bag whose logit is pooled from its tiles' ("bag").
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +17,7 @@ from scipy.special import logsumexp
 from mlp_med.errors import TrainingError
 from mlp_med.training.evaluation import evaluate_logits
 
-TileLabels = Literal["image", "bag"]
+TileLabels = Literal["image", "bag", "lesion"]
 # From tiles' logits [num_images, tiles] to the image's, by name. A bag is trained with the second,
 # the smooth maximum of Pinheiro & Collobert 2015 (arXiv 1411.6228, r = 1).
 BAG_RULE = "log-mean-exp"
@@ -91,13 +92,14 @@ def tile_gradients(
 ) -> tuple[tf.Tensor, list[tf.Tensor]]:
     """The weighted sum of the images' losses, and its gradients, one tile in memory at a time.
 
-    An image's loss is the mean of its tiles', each with the image's label, or that of the bag.
+    An image's loss is the mean of its tiles', each with the image's label or its own, or that of
+    the bag.
 
     Args:
         model: from tiles to logits [batch, 1].
         variables: to differentiate by.
         images: [batch, *grid, channels].
-        labels: 0 or 1, float32 [batch].
+        labels: 0 or 1, float32 [batch]; of every tile, [batch, tiles], with labels of lesions.
         weights: of the images, float32 [batch].
         split: tiles along each axis.
         tile_labels: see the module.
@@ -111,7 +113,8 @@ def tile_gradients(
         with tf.GradientTape() as tape:
             logits = model(cut_tile(images, tile, split), training=True)
             logits = tf.cast(tf.reshape(logits, (-1,)), tf.float32)
-            losses = tf.nn.sigmoid_cross_entropy_with_logits(labels, logits)
+            of_tile = labels[:, tile] if tile_labels == "lesion" else labels
+            losses = tf.nn.sigmoid_cross_entropy_with_logits(of_tile, logits)
             loss = tf.reduce_sum(losses * weights) / count
         target, upstream = (loss, None) if seeds is None else (logits, seeds[:, tile])
         partial = tape.gradient(target, variables, output_gradients=upstream)

@@ -214,7 +214,7 @@ def test_a_learning_rate_on_the_edge_of_its_grid_decides_nothing(report):
 
 def test_without_a_pilot_nothing_is_decided(blank_database, tmp_path):
     ledger, record = make(blank_database, tmp_path / "ledger")
-    record.plan["pilot"] = None
+    record.plan.update(pilot=None, pilot_command="make batch-pilot")
     paths = write_several_report(ledger, record, tmp_path / "out", controls=CONTROLS)
     assert paths.sentence.count("no pilot has chosen") == 3
     assert "run: make batch-pilot" in paths.sentence

@@ -113,7 +113,12 @@ def test_purposes_and_seeds_draw_apart(make_cell):
         ({"stream_tile": 8, "norm": "group"}, "statistics of norm 'group'; got tiles of 8 voxels"),
         ({"stop_at_training_loss": -0.1}, "0, for none, or a positive loss, got -0.1"),
         ({"split": 0}, "at least 1 tile an axis.* got 0"),
-        ({"tile_labels": "bag", "norm": "none"}, "at least 2 for a bag, got 1"),
+        ({"tile_labels": "bag", "norm": "none"}, "at least 2 for a bag or .*, got 1"),
+        ({"tile_labels": "lesion"}, "at least 2 for a bag or for labels of lesions, got 1"),
+        (
+            {"tile_labels": "lesion", "split": 2, "control": "permuted"},
+            "which tile_labels 'lesion' does not train on",
+        ),
         ({"tile_labels": "bag", "split": 2}, "needs norm 'group' or 'none'.* got norm 'batch'"),
         ({"training_fraction": 0.0}, "above 0 and at most 1, got 0"),
         ({"training_fraction": 2.0}, "above 0 and at most 1, got 2"),

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from mlp_med.errors import StudyError
+from mlp_med.errors import DatasetError, StudyError
 from mlp_med.pipelines.datasets import LUNA16
 from mlp_med.studies import worker
 from mlp_med.studies.launcher import Order
@@ -20,6 +20,10 @@ NUM_CASES = 48  # of 16 patients
 def trained(make_cell, monkeypatch):
     """Trains a cell; returns the training set, its batches' size, and the predictions."""
     examples = random_examples(LUNA16, 5.0, NUM_CASES)
+    lesions = np.zeros((NUM_CASES, 2, 4), np.float32)
+    lesions[examples.labels == 1, 0] = (10, 10, 10, 8)  # each in the last of eight tiles
+    lesions[5, 1] = (-10, -10, -10, 8)
+    examples = replace(examples, lesions_mm=lesions)
     monkeypatch.setattr(worker, "load_splits", lambda *of, **scored: (examples,) * 3)
     monkeypatch.setattr(worker, "configure_threads", lambda number: None)  # TensorFlow has begun
     make_batches = worker.distributed_training_batches
@@ -37,8 +41,10 @@ def trained(make_cell, monkeypatch):
         )
         result = worker.train(Order(cell, "run", "", "", time.time()), lambda event: None)
         assert len(result.predictions) == NUM_CASES
+        train.metrics = result.metrics
         return *seen[0], result.predictions
 
+    train.examples = examples
     return train
 
 
@@ -52,14 +58,35 @@ def test_a_fraction_of_the_training_set_is_what_a_cell_trains_on(trained):
     assert again.ids.tolist() == drawn[0].ids.tolist()  # of the seed, whatever the arm
 
 
-@pytest.mark.parametrize("tile_labels", ["image", "bag"])
+@pytest.mark.parametrize("tile_labels", ["image", "bag", "lesion"])
 def test_a_case_of_tiles_has_one_score_and_counts_once(trained, tile_labels):
     split = {"split": 2, "tile_labels": tile_labels, "norm": "group", "learning_rate": 1e-2}
     _, computed_at_once, ours = trained(**split)
+    trained.tile_metrics = trained.metrics
     assert computed_at_once == 8  # images, whatever they are split into
     assert ours["id"].is_unique
     *_, whole = trained(norm="group", learning_rate=1e-2)
     assert not np.allclose(ours["score"], whole["score"], atol=1e-3)
+    # What someone has to label: every image, and each lesion where the tiles are labelled by them.
+    drawn = NUM_CASES / 2 + 1 if tile_labels == "lesion" else 0
+    assert trained.tile_metrics["num_image_labels"] == NUM_CASES
+    assert trained.tile_metrics["num_drawn_lesions"] == drawn
+
+
+def test_a_fraction_needs_the_labels_of_its_own_images_and_lesions(trained):
+    part, *_ = trained(split=2, norm="group", tile_labels="lesion", training_fraction=0.25)
+    assert trained.metrics["num_image_labels"] == len(part) < NUM_CASES
+    assert trained.metrics["num_drawn_lesions"] == (part.lesions_mm[..., 3] > 0).sum()
+
+
+def test_a_dataset_without_lesions_is_refused_before_anything_trains(
+    trained, make_cell, monkeypatch
+):
+    without = replace(trained.examples, lesions_mm=None)
+    monkeypatch.setattr(worker, "load_splits", lambda *of, **scored: (without,) * 3)
+    cell = make_cell(dataset_digest="", split=2, tile_labels="lesion", norm="group")
+    with pytest.raises(DatasetError, match="luna16 keeps none; take luna16_fields"):
+        worker.train(Order(cell, "run", "", "", time.time()), lambda event: None)
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,7 @@ def test_tiles_are_the_image_cut_up(spatial_dims):
         np.testing.assert_array_equal(cut_tile(images, tf.constant(number), SPLIT), expected)
 
 
-@pytest.mark.parametrize("tile_labels", ["image", "bag"])
+@pytest.mark.parametrize("tile_labels", ["image", "bag", "lesion"])
 @pytest.mark.parametrize("spatial_dims", [2, 3])
 def test_gradients_are_those_of_all_tiles_at_once(spatial_dims, tile_labels):
     model, images = network(spatial_dims), images_of(spatial_dims)
@@ -62,8 +62,15 @@ def test_gradients_are_those_of_all_tiles_at_once(spatial_dims, tile_labels):
             pooled = tf.math.log(tf.reduce_mean(tf.exp(logits), axis=1))
             losses = tf.nn.sigmoid_cross_entropy_with_logits(labels, pooled)
         else:
-            same = tf.repeat(labels[:, tf.newaxis], logits.shape[1], axis=1)
-            losses = tf.nn.sigmoid_cross_entropy_with_logits(same, logits)
+            if tile_labels == "image":
+                of_tiles = tf.repeat(labels[:, tf.newaxis], logits.shape[1], axis=1)
+            else:  # of their own, all kinds of them
+                number = SPLIT**spatial_dims
+                of_tiles = tf.cast(
+                    tf.reshape(tf.range(3 * number), (3, number)) % 3 == 0, "float32"
+                )
+                labels = of_tiles
+            losses = tf.nn.sigmoid_cross_entropy_with_logits(of_tiles, logits)
             losses = tf.reduce_mean(losses, axis=1)
         loss = tf.reduce_sum(losses * weights)
     expected = tape.gradient(loss, variables)

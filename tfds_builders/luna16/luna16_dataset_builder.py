@@ -54,23 +54,25 @@ class Builder(LocalSourceBuilder):
     def __init__(self, *, negatives_per_positive: float | None = None, **kwargs: Any):
         super().__init__(options={"negatives_per_positive": negatives_per_positive}, **kwargs)
 
-    def _info(self) -> tfds.core.DatasetInfo:
+    def features(self) -> dict[str, Any]:
+        """Of an example, by name."""
         size = crop_size(EXTENT_MM, self.builder_config.resolution)
-        return self.dataset_info_from_configs(
-            features=tfds.features.FeaturesDict(
-                {
-                    "image": tfds.features.Tensor(
-                        shape=(size, size, size, 1), dtype=np.int16, encoding="bytes"
-                    ),
-                    "label": tfds.features.ClassLabel(names=list(CLASSES)),
-                    "id": tfds.features.Text(),
-                    "patient": tfds.features.Text(),
-                    "centre_mm": tfds.features.Tensor(shape=(3,), dtype=np.float32),
-                    "diameter_mm": tfds.features.Scalar(dtype=np.float32),
-                    "native_spacing_mm": tfds.features.Tensor(shape=(3,), dtype=np.float32),
-                    "fold": tfds.features.Scalar(dtype=np.int64),
-                }
+        return {
+            "image": tfds.features.Tensor(
+                shape=(size, size, size, 1), dtype=np.int16, encoding="bytes"
             ),
+            "label": tfds.features.ClassLabel(names=list(CLASSES)),
+            "id": tfds.features.Text(),
+            "patient": tfds.features.Text(),
+            "centre_mm": tfds.features.Tensor(shape=(3,), dtype=np.float32),
+            "diameter_mm": tfds.features.Scalar(dtype=np.float32),
+            "native_spacing_mm": tfds.features.Tensor(shape=(3,), dtype=np.float32),
+            "fold": tfds.features.Scalar(dtype=np.int64),
+        }
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        return self.dataset_info_from_configs(
+            features=tfds.features.FeaturesDict(self.features()),
             supervised_keys=("image", "label"),
             homepage="https://luna16.grand-challenge.org/",
             metadata=tfds.core.MetadataDict(),
@@ -137,7 +139,16 @@ def preview(
         SourceError: no known release, or no case in it.
         ImageError: a scan cannot be used.
     """
-    survey = survey_source(Path(source).expanduser().absolute())
+    return preview_of(survey_source(Path(source).expanduser().absolute()), num_cases, resolutions)
+
+
+def preview_of(
+    survey: Survey,
+    num_cases: int,
+    resolutions: Sequence[float] | None,
+    classes: Sequence[str] = CLASSES,
+) -> list[PreviewCase]:
+    """Renders a few cases of a survey; see `preview`."""
     if survey.examples.empty:
         survey.require_sound()
     rows = survey.examples.assign(turn=survey.examples.groupby("label").cumcount())
@@ -150,7 +161,7 @@ def preview(
             f"{spacing:g}mm": render_hounsfield(volume, centre, EXTENT_MM, spacing)[0, ..., None]
             for spacing in sorted(resolutions or RESOLUTIONS_MM)
         }
-        cases.append(PreviewCase(id=row.id, label=CLASSES[row.label], crops=images))
+        cases.append(PreviewCase(id=row.id, label=classes[row.label], crops=images))
     return cases
 
 

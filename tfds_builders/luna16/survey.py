@@ -1,6 +1,6 @@
 """Everything a build needs to know of a source, found without reading a voxel."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -108,7 +108,7 @@ def survey_source(root: Path, negatives_per_positive: float = NEGATIVES_PER_POSI
         problems=problems,
     )
     if layout.candidates:
-        survey.problems += _splits_of_one_class(survey)
+        survey.problems += splits_of_one_class(survey)
     survey.warnings += _warnings(survey)
     return survey
 
@@ -125,21 +125,31 @@ def digest_only(root: Path) -> str:
 
 def check(source: Path | str) -> SourceReport:
     """What the source holds and what a build would skip; reads no voxels and writes nothing."""
+    return report("luna16", source, survey_source)
+
+
+def report(
+    dataset: str,
+    source: Path | str,
+    survey_of: Callable[[Path], Survey],
+    classes: Sequence[str] = CLASSES,
+) -> SourceReport:
+    """The report on a source of a dataset whose examples are `survey_of`'s."""
     source = Path(source).expanduser().absolute()
     try:
-        survey = survey_source(source)
+        survey = survey_of(source)
     except SourceError as error:
-        return SourceReport(dataset="luna16", source=source, problems=[str(error)])
+        return SourceReport(dataset=dataset, source=source, problems=[str(error)])
     sized = survey.layout.candidates != ()
     return SourceReport(
-        dataset="luna16",
+        dataset=dataset,
         source=source,
         layout=f"layout of {survey.layout.release}",
         phantom=survey.phantom,
         digest=survey.digest,
         files=_count(scan.subset for scan in survey.scans.values()),
         candidates=survey.candidates,
-        examples=_examples_by_split(survey) if sized else {},
+        examples=_examples_by_split(survey, classes) if sized else {},
         skipped={reason: number for reason, number in survey.skipped.items() if number},
         native=_native_spacing(survey),
         crop_bytes={f"{r:g}mm": survey.crop_bytes(r) for r in RESOLUTIONS_MM} if sized else {},
@@ -198,20 +208,21 @@ def _select(
     return counts, selection or empty
 
 
-def _examples_by_split(survey: Survey) -> dict[str, dict[str, int]]:
+def _examples_by_split(survey: Survey, classes: Sequence[str]) -> dict[str, dict[str, int]]:
     examples = survey.examples
     return {
         split: {
             name: int(((examples["split"] == split) & (examples["label"] == label)).sum())
-            for label, name in enumerate(CLASSES)
+            for label, name in enumerate(classes)
         }
         for split in SPLITS
     }
 
 
-def _splits_of_one_class(survey: Survey) -> list[str]:
+def splits_of_one_class(survey: Survey, classes: Sequence[str] = CLASSES) -> list[str]:
+    """What is wrong with splits that lack a class."""
     problems = []
-    for split, counts in _examples_by_split(survey).items():
+    for split, counts in _examples_by_split(survey, classes).items():
         if min(counts.values()) == 0:
             subsets = [name for name, of in survey.layout.split_of.items() if of == split]
             problems.append(
