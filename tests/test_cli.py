@@ -155,16 +155,6 @@ def test_a_study_killed_in_the_middle_goes_on_and_ends_as_if_it_had_not_been(
     assert predictions_of(tmp_path) == predictions_of(finished)
 
 
-def test_two_processes_never_run_one_study_at_once(patches, finished, tmp_path):
-    import fcntl
-
-    (lock_path,) = (finished / "runs").glob("study-*.lock")
-    with lock_path.open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        printed = mlp_med("study", "run", *STUDY, cwd=finished, code=2)
-    assert "another process runs resolution_matters" in printed
-
-
 def test_plan_tells_cells_time_disk_and_the_smallest_effect(finished):
     printed = mlp_med("study", "plan", *STUDY, cwd=finished)
     for word in (f"cells: {NUM_CELLS}", "time: about", "disk:", "smallest detectable effect"):

@@ -8,24 +8,29 @@ from pathlib import Path
 import pytest
 
 from mlp_med.studies import launcher
-from mlp_med.studies.launcher import Done, Failed, Order, Progress, launch_local
+from mlp_med.studies.launcher import Done, Failed, Job, Order, Progress, launch_local
+from mlp_med.studies.room import Machine, Needs
 from tests.studies.launcher_work import do_as_the_seed_says
 
 
 @pytest.fixture
 def launch(make_cell, tmp_path):
-    def run(seeds, num_concurrent=2):
+    def run(seeds, num_concurrent=2, **options):
         events = []
-        orders = [
-            (lambda seed=seed: Order(make_cell(seed=seed), str(seed), "", str(tmp_path), 0.0))
+        jobs = [
+            Job(
+                Needs(1),
+                lambda seed=seed: Order(make_cell(seed=seed), str(seed), "", str(tmp_path), 0.0),
+            )
             for seed in seeds
         ]
         launch_local(
-            orders,
+            jobs,
             do_as_the_seed_says,
             lambda order, event: events.append((order.cell.seed, event)),
-            num_concurrent=num_concurrent,
+            machine=Machine("here", num_concurrent, 0),
             preload=[],
+            **options,
         )
         return events
 
@@ -82,7 +87,8 @@ import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
 sys.path.insert(0, {str(Path.cwd())!r})
 from mlp_med.studies.cell import Cell
-from mlp_med.studies.launcher import Order, launch_local
+from mlp_med.studies.launcher import Job, Order, launch_local
+from mlp_med.studies.room import Machine, Needs
 from tests.studies.launcher_work import do_as_the_seed_says
 cell = Cell(dataset="d", dataset_digest="", resolution=5, grid=5, control="none", model="m",
     depth="fixed", norm="batch", precision="float32", global_batch_size=1,
@@ -90,8 +96,8 @@ cell = Cell(dataset="d", dataset_digest="", resolution=5, grid=5, control="none"
     learning_rate=1, budget_examples=1, fold=-1, training_fraction=1.0, num_evaluations=1,
     stop_at_training_loss=0.0, augment=True, intra_op_threads=1, scored_split="test", seed=5)
 if __name__ == "__main__":
-    launch_local([lambda: Order(cell, "", "", {str(tmp_path)!r}, 0.0)], do_as_the_seed_says,
-        lambda *_: None, num_concurrent=1, preload=[])
+    jobs = [Job(Needs(1), lambda: Order(cell, "", "", {str(tmp_path)!r}, 0.0))]
+    launch_local(jobs, do_as_the_seed_says, lambda *_: None, machine=Machine("", 1, 0), preload=[])
 """
     path = tmp_path / "study.py"
     path.write_text(script)
