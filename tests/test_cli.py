@@ -161,6 +161,16 @@ def test_plan_tells_cells_time_disk_and_the_smallest_effect(finished):
         assert word in printed
 
 
+def test_a_dry_run_says_what_would_run_and_writes_nothing(finished, tmp_path):
+    elsewhere = ["--launcher", "dry-run", "--data-dir", str(finished / "data/tfds")]
+    printed = mlp_med("study", "run", *STUDY, *elsewhere, cwd=tmp_path)
+    assert f"{NUM_CELLS} cells would run" in printed
+    assert len(re.findall(r"on this machine, \d threads?, .*, seed [01]$", printed, re.M)) == 10
+    assert not list(tmp_path.iterdir())
+    printed = mlp_med("study", "run", *STUDY, "--launcher", "dry-run", cwd=finished)
+    assert f"0 cells would run, {NUM_CELLS} ended before" in printed
+
+
 BUILD_OF_NOTHING = ["data", "build", "luna16", "--source", "absent"]
 
 
@@ -170,6 +180,8 @@ BUILD_OF_NOTHING = ["data", "build", "luna16", "--source", "absent"]
         (["study", "run", "no_such_study"], "there is no study 'no_such_study'"),
         (["study", "run", "resolution_matters", "--size", "huge"], "has no size 'huge'"),
         (["study", "run", "resolution_matters"], "is not built"),
+        (["study", "run", "resolution_matters", "--launcher", "dry-run"], "is not built"),
+        (["study", "run", "resolution_matters", "--address", "h:1"], "add --launcher ray"),
         (["study", "status", "resolution_matters"], "no study"),
         (["report", "resolution_matters", "--out", "page"], "no study"),
         (["data", "check", "no_such_dataset", "--source", "."], "there is no dataset"),

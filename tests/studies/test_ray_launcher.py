@@ -6,25 +6,16 @@ import time
 from collections import Counter
 from pathlib import Path
 
-import numpy as np
 import psutil
 import pytest
-from PIL import Image
 
-from experiments import resolution_matters
-from experiments.sizes import SIZES
-from mlp_med.cli.datasets import build_dataset
-from mlp_med.ledger.read import load_predictions
 from mlp_med.ledger.store import open_ledger
-from mlp_med.studies.cell import Cell
 from mlp_med.studies.launcher import Done, Failed, Job, Order, Progress, Started, launch_local
-from mlp_med.studies.planning import open_dataset
-from mlp_med.studies.provenance import code_digest, common_code_digest
 from mlp_med.studies.room import Machine, Needs
 from mlp_med.studies.run import run_study
-from mlp_med.studies.study import Study
 from mlp_med.studies.worker import PRELOAD
 from tests.studies.launcher_work import do_as_the_seed_says
+from tests.studies.noise_study import contents, noise_study
 from tests.studies.ray_nodes import ray_cluster
 
 # Looked for, not imported: Ray reads its token's environment when it is imported.
@@ -32,10 +23,8 @@ pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("ray") is None, reason="the extra ray is not installed"
 )
 
-DATASET, RESOLUTION, NUM_PATCHES, NUM_CELLS = "metastasis_patches", 7.76, 60, 6
+NUM_CELLS = 6
 NEEDS = Needs(threads=1, memory_bytes=1_000_000_000)
-# Of the sweep or of the clock, not of what was run.
-NOT_COMPARED = {"holder", "lease", "node"}
 
 
 @pytest.fixture(scope="module")
@@ -48,62 +37,8 @@ def cluster():
 
 
 @pytest.fixture(scope="module")
-def study(tmp_path_factory) -> Study:
-    """Cells of a second or two, on patches of noise whose centre tells the label."""
-    source, data_dir = (tmp_path_factory.mktemp(name) for name in ("source", "tfds"))
-    rng = np.random.default_rng(0)
-    (source / "train").mkdir()
-    lines = ["id,label"]
-    for number in range(NUM_PATCHES):
-        pixels = rng.normal((220, 160, 200), 25, (96, 96, 3))
-        pixels[32:64, 32:64] -= 8 * (number % 2)
-        image = Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
-        image.save(source / "train" / f"{number:040x}.tif")
-        lines.append(f"{number:040x},{number % 2}")
-    (source / "train_labels.csv").write_text("\n".join(lines) + "\n")
-    build_dataset(DATASET, source, data_dir, [RESOLUTION])
-    dataset = open_dataset(DATASET, [RESOLUTION], data_dir, source)
-    size = SIZES[DATASET]["smoke"]
-    cells = [
-        Cell(
-            dataset=DATASET,
-            dataset_digest=dataset.digests[RESOLUTION],
-            resolution=RESOLUTION,
-            grid=RESOLUTION,
-            control="none",
-            model="residual_small",
-            depth="fixed",
-            norm="batch",
-            precision="float32",
-            global_batch_size=8,
-            accumulation_steps=1,
-            recompute=False,
-            stream_tile=0,
-            split=1,
-            tile_labels="image",
-            learning_rate=1e-3,
-            budget_examples=1600,
-            fold=-1,
-            training_fraction=1.0,
-            num_evaluations=4,
-            stop_at_training_loss=0.0,
-            augment=True,
-            intra_op_threads=1,
-            scored_split="test",
-            seed=seed,
-        )
-        for seed in range(NUM_CELLS)
-    ]
-    return Study(
-        name="resolution_matters",
-        size="smoke",
-        claim=resolution_matters.claim(size, "um", phantom=False),
-        cells=tuple(cells),
-        arm_names={cell.hash: "7.76um" for cell in cells},
-        dataset_info=dataset.info,
-        code_digest=code_digest(DATASET),
-        common_code_digest=common_code_digest(),
-    )
+def study(tmp_path_factory):
+    return noise_study(tmp_path_factory.mktemp("noise"), NUM_CELLS)
 
 
 def run(study, directory: Path, launch, on_event=lambda cell, event: None):
@@ -116,25 +51,6 @@ def run(study, directory: Path, launch, on_event=lambda cell, event: None):
         on_event=on_event,
     )
     return ledger, record
-
-
-def contents(ledger, record) -> dict[str, tuple]:
-    """By cell: params, tags, metrics but those of time and memory, and the predictions' bytes."""
-    return {
-        cell.hash: (
-            cell.arm,
-            dict(cell.params),
-            {name: value for name, value in cell.tags.items() if name not in NOT_COMPARED},
-            {
-                name: value
-                for name, value in cell.metrics.items()
-                if not name.startswith(("seconds", "examples_per")) and "memory" not in name
-            },
-            load_predictions(ledger, cell.run_id).to_json(),
-            load_predictions(ledger, cell.run_id)["score"].to_numpy().tobytes(),
-        )
-        for cell in record.cells
-    }
 
 
 def ray_launch(jobs, work, on_event, is_lost=lambda order: False, preload=()):

@@ -31,6 +31,12 @@ def joined(address: str | None = None) -> Iterator[None]:
         StudyError: Ray is not installed, or there is no such cluster.
     """
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    where = address or os.environ.get("RAY_ADDRESS") or "auto"
+    if "://" in where:
+        raise StudyError(
+            f"expected HOST:PORT of the head of a Ray cluster, got {where!r}; run the command on "
+            "a node of the cluster: Ray's client protocol is not used"
+        )
     try:
         import ray
     except ImportError as error:
@@ -38,12 +44,6 @@ def joined(address: str | None = None) -> Iterator[None]:
             "the launcher ray needs Ray, which is not installed; install it with: "
             "pip install 'mlp-med[ray]'"
         ) from error
-    where = address or os.environ.get("RAY_ADDRESS") or "auto"
-    if "://" in where:
-        raise StudyError(
-            f"expected HOST:PORT of the head of a Ray cluster, got {where!r}; run the command on "
-            "a node of the cluster: Ray's client protocol is not used"
-        )
     try:
         ray.init(
             address=where,
