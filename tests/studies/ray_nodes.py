@@ -64,7 +64,7 @@ def ray_cluster(num_nodes: int = 3, cpus: int = 1) -> Iterator[tuple[str, list[N
         "RAY_health_check_period_ms": "1000",
         "RAY_health_check_timeout_ms": "5000",
         "RAY_health_check_failure_threshold": "3",
-        "RAY_DEDUP_LOGS": "0",
+        "RAY_worker_niceness": "0",  # else 15, and another test run beside this one starves it
         "PYTHONPATH": str(Path.cwd()),
     }
     before = {name: os.environ.get(name) for name in settings}

@@ -2,6 +2,9 @@
 
 import functools
 import importlib.util
+import os
+import subprocess
+import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -28,11 +31,18 @@ NEEDS = Needs(threads=1, memory_bytes=1_000_000_000)
 
 
 @pytest.fixture(scope="module")
-def cluster():
+def head_and_nodes():
+    with ray_cluster() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def cluster(head_and_nodes):
     """The cluster, joined; the nodes by their addresses."""
     from mlp_med.studies.launchers.ray_cluster import joined
 
-    with ray_cluster() as (head, nodes), joined(head):
+    head, nodes = head_and_nodes
+    with joined(head):
         yield {node.address: node for node in nodes}
 
 
@@ -74,6 +84,29 @@ def fates(launch, make_cell, directory, seeds):
     ]
     launch(jobs, do_as_the_seed_says, note)
     return ends
+
+
+def test_with_another_token_nobody_joins(head_and_nodes):
+    head, _ = head_and_nodes
+    script = f"""
+from mlp_med.errors import StudyError
+from mlp_med.studies.launchers.ray_cluster import joined
+try:
+    with joined({head!r}):
+        print("joined")
+except StudyError as error:
+    print("refused:", error)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env=os.environ | {"RAY_AUTH_TOKEN": "f" * 64},
+        text=True,
+        capture_output=True,
+        timeout=120,
+    )
+    assert done.stdout.startswith("refused: no Ray cluster can be joined at"), done
+    assert "with the same token" in done.stdout
+    assert os.environ["RAY_AUTH_TOKEN"] not in done.stdout
 
 
 def told(ends):

@@ -26,7 +26,9 @@ POLL_SECONDS = 0.5
 MOST_NODES_LOST = 3
 # After a supervisor's death its node may be found dead too, a little later.
 SECONDS_OF_DOUBT = 5.0
-SECONDS_WITHOUT_NODES = 60.0
+# Until Ray's directory tells of a death, a lost node looks as if it had room.
+SECONDS_OF_DISTRUST = 60.0
+SECONDS_WITHOUT_NODES = 120.0
 SECONDS_TO_END = 10.0
 
 
@@ -55,7 +57,7 @@ class RayLauncher:
         """Runs every job; see `mlp_med.studies.launchers.Launch`.
 
         Raises:
-            StudyError: the cluster had no node left for a minute.
+            StudyError: the cluster had no node left for two minutes.
         """
         sweep = _RaySweep(list(jobs), work, on_event, is_lost, self._preload, self._most_cells)
         try:
@@ -79,11 +81,12 @@ class _RaySweep:
         self._preload, self._most_cells = preload, most_cells
         self._running: list[_Running] = []
         self._nodes_lost: dict[str, int] = {}
+        self._lost_at: dict[str, float] = {}
         self._last_node_seen = time.monotonic()
 
     def run(self) -> None:
         while self._waiting or self._running:
-            self._start_what_has_room(machines())
+            self._start_what_has_room([node for node in machines() if self._is_trusted(node)])
             self._listen()
             for lost in [each for each in self._running if self._is_lost(each.order)]:
                 self._cancel([lost])
@@ -144,7 +147,12 @@ class _RaySweep:
             if isinstance(event, Failed) and event.kind == "lost_node":
                 self._start_again(running)
 
+    def _is_trusted(self, node: Machine) -> bool:
+        lost_at = self._lost_at.get(node.key)
+        return lost_at is None or time.monotonic() - lost_at > SECONDS_OF_DISTRUST
+
     def _start_again(self, running: _Running) -> None:
+        self._lost_at[running.machine.key] = time.monotonic()
         cell = running.order.cell.hash
         self._nodes_lost[cell] = self._nodes_lost.get(cell, 0) + 1
         if self._nodes_lost[cell] < MOST_NODES_LOST:
