@@ -17,8 +17,11 @@ if TYPE_CHECKING:
     from mlp_med.ledger.store import Ledger
     from mlp_med.studies.arm import Arm
     from mlp_med.studies.cell import Cell
+    from mlp_med.studies.launcher import Event, Job, Order, Work
+    from mlp_med.studies.launchers import Launch
     from mlp_med.studies.pilot import PilotResult
     from mlp_med.studies.planning import OpenedDataset
+    from mlp_med.studies.room import Needs
     from mlp_med.studies.study import Study
 
 
@@ -207,19 +210,51 @@ def train(
     workers: int | None = None,
     retry_failed: bool = False,
     checkpoint_seconds: float = 300.0,
+    launch: "Launch | None" = None,
 ) -> "StudyRecord":
-    """Runs the cells that are missing, with a progress bar."""
+    """Runs the cells that are missing, with a progress bar.
+
+    Args:
+        study: the plan.
+        ledger: where its cells go.
+        workers: cells at once; None for as many as there is room for.
+        retry_failed: also those whose failure would come again.
+        checkpoint_seconds: the least time between two checkpoints of a cell; 0 for none.
+        launch: where they run; None for this machine.
+    """
+    from mlp_med.studies.cell_needs import Survey, survey, this_machine
+    from mlp_med.studies.launcher import launch_local
     from mlp_med.studies.progress import StudyProgress
     from mlp_med.studies.run import run_study
+    from mlp_med.studies.worker import PRELOAD
+
+    data_dir = Path(study.dataset_info.data_dir)
+    surveyed: list[Survey] = []  # of what is pending alone: a study that is done has no need
+
+    def needs_of(cells: "Sequence[Cell]") -> "Sequence[Needs]":
+        surveyed.append(survey(cells, data_dir))
+        return surveyed[-1].needs
+
+    def launch_here(
+        jobs: "Sequence[Job]",
+        work: "Work",
+        on_event: "Callable[[Order, Event], None]",
+        *,
+        is_lost: "Callable[[Order], bool]",
+    ) -> None:
+        machine = this_machine(surveyed[-1].num_gpus, workers)
+        launch_local(jobs, work, on_event, machine=machine, preload=PRELOAD, is_lost=is_lost)
 
     spatial_dims = describe_dims(study)
     with StudyProgress(console, study.arm_names, spatial_dims) as progress:
         return run_study(
             study,
             ledger,
-            num_concurrent=workers or num_concurrent(study.cells),
+            launch=launch or launch_here,
+            needs_of=needs_of,
             on_event=progress.event,
             on_plan=progress.planned,
+            on_wait=progress.waiting,
             retry_failed=retry_failed,
             checkpoint_seconds=checkpoint_seconds,
         )

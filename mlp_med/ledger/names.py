@@ -13,6 +13,10 @@ STATE = TAG_PREFIX + "state"
 CELL_HASH = TAG_PREFIX + "cell_hash"
 CELL_PARAMS = TAG_PREFIX + "cell_params"  # JSON: MLflow's own params are text
 ARM = TAG_PREFIX + "arm"
+HOLDER = TAG_PREFIX + "holder"  # the sweep that runs the cell
+LEASE = TAG_PREFIX + "lease"  # its number among the cell's leases
+HOLDER_PREFIX = TAG_PREFIX + "holder."
+LEASES_RUN = "leases_run"
 FAILURE_KIND = TAG_PREFIX + "failure_kind"
 FAILURE_MESSAGE = TAG_PREFIX + "failure_message"
 

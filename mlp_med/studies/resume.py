@@ -58,7 +58,7 @@ def remove_checkpoints(order: Order) -> None:
         shutil.rmtree(order.checkpoint_dir, ignore_errors=True)
 
 
-def sweep(ledger: Ledger, ended: Iterable[Cell], data_dir: str) -> None:
+def clear_ended(ledger: Ledger, ended: Iterable[Cell], data_dir: str) -> None:
     """Removes what cells left that have ended, and were killed before they could clear up."""
     for cell in ended:
         shutil.rmtree(checkpoint_dir(ledger, cell, data_dir), ignore_errors=True)

@@ -29,6 +29,7 @@ from mlp_med.studies.cluster import Cluster, cluster_from_environment
 from mlp_med.studies.launcher import Done, Event, Failed, Order, Work
 from mlp_med.studies.mailbox import Mailbox
 from mlp_med.studies.provenance import code_digest
+from mlp_med.studies.room import Needs
 from mlp_med.studies.worker import PRELOAD, SendProgress, train
 
 # How TensorFlow reports a peer that is gone. What else it raises would come again.
@@ -157,7 +158,9 @@ def start_worker(
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOAD)
     as_worker = functools.partial(_as_worker, work=work, addresses=list(addresses), index=index)
-    return launcher._start(context, order, as_worker, frozenset(os.sched_getaffinity(0)))
+    cores = frozenset(os.sched_getaffinity(0))
+    needs = Needs(order.cell.intra_op_threads)  # the group's place was found for it as a whole
+    return launcher._start(context, order, needs, as_worker, cores)
 
 
 def _follow(group: _Group, send: SendProgress, start_seconds: float) -> Done | Failed:
