@@ -19,7 +19,8 @@ import tfds_builders
 from mlp_med.errors import TrainingError
 from mlp_med.studies import launcher
 from mlp_med.studies.cluster import cluster_from_environment
-from mlp_med.studies.launcher import Done, Failed, Order, launch_local
+from mlp_med.studies.launcher import Done, Failed, Job, Order, launch_local
+from mlp_med.studies.room import Machine, Needs
 from mlp_med.studies.worker_group import Patience, free_ports, in_workers, mailbox_of
 from tests.studies.group_work import note_and_train, train_and_keep
 
@@ -139,10 +140,10 @@ def test_workers_train_what_one_process_trains_to_rounding(
     two, _ = of_a_group_left_alone(undisturbed, order, monkeypatch)
     alone, ends = order("alone", num_workers=1), []
     launch_local(
-        [lambda: alone],
+        [Job(Needs(1), lambda: alone)],
         in_workers(functools.partial(train_and_keep, directory=Path(alone.checkpoint_dir))),
         lambda order, event: ends.append(event),
-        num_concurrent=1,
+        machine=Machine("here", cores=1, memory_bytes=0),
         preload=[],
     )
     assert ends[-1] == Done()
@@ -275,10 +276,10 @@ def test_no_worker_outlives_its_supervisor(order, tmp_path):
             fork_server.parent().kill()
 
     launch_local(
-        [lambda: order("orphans", budget_examples=BUDGET * 1000)],
+        [Job(Needs(1), lambda: order("orphans", budget_examples=BUDGET * 1000))],
         in_workers(functools.partial(note_and_train, path=note)),
         kill_the_supervisor,
-        num_concurrent=1,
+        machine=Machine("here", cores=1, memory_bytes=0),
         preload=[],
     )
     assert ends == ["killed"]
