@@ -19,6 +19,7 @@ from mlp_med.cli import (  # noqa: F401  # they register their verbs
     plan,
     platforms,
     rerun,
+    serve,
     study,
     submission,
     verdict,

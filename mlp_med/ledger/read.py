@@ -12,6 +12,7 @@ import pandas as pd
 
 from mlp_med.errors import LedgerError
 from mlp_med.ledger import names
+from mlp_med.ledger.predictions import read_predictions
 from mlp_med.ledger.runs import find_experiment, search_all_runs
 from mlp_med.ledger.store import Ledger, ledger_errors
 
@@ -159,7 +160,7 @@ def load_predictions(ledger: Ledger, cell_run_id: str) -> pd.DataFrame:
     """The cell's predictions on the test split, one row a case.
 
     Raises:
-        LedgerError: the cell is not done, or its artifact is gone.
+        LedgerError: the cell is not done, or its artifact is gone or not as it was kept.
     """
     cell = read_cell(ledger, cell_run_id)
     if cell.state != "done":
@@ -170,7 +171,8 @@ def load_predictions(ledger: Ledger, cell_run_id: str) -> pd.DataFrame:
         ledger_errors(f"loading the predictions of {cell_run_id}"),
         _download(ledger, cell_run_id, names.PREDICTIONS_ARTIFACT) as path,
     ):
-        return pd.read_parquet(path)
+        digest = cell.tags.get(names.PREDICTIONS_DIGEST.removeprefix(names.TAG_PREFIX))
+        return read_predictions(cell_run_id, path, digest)
 
 
 def load_crops(ledger: Ledger, study_run_id: str) -> bytes | None:

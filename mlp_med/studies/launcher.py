@@ -23,6 +23,7 @@ from typing import Any
 
 from mlp_med.cores import memory_nodes
 from mlp_med.errors import MlpMedError
+from mlp_med.ledger.spool import CellStart
 from mlp_med.studies.cell import Cell
 from mlp_med.training.memory import peak_memory_bytes
 
@@ -39,6 +40,8 @@ class Order:
         tracking_uri: of the ledger.
         data_dir: TFDS's data directory.
         launched_at: seconds since the epoch, to measure the start-up by.
+        start: what the ledger was told, or could not be told, of the cell; None where nothing of
+            it will be logged.
     """
 
     cell: Cell
@@ -46,6 +49,7 @@ class Order:
     tracking_uri: str
     data_dir: str
     launched_at: float
+    start: CellStart | None = None
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Done:
-    """The cell's results are in the ledger."""
+    """The cell's results are in the ledger, or kept on disk for a ledger that did not answer."""
 
 
 @dataclass(frozen=True)

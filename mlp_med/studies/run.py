@@ -3,27 +3,26 @@
 import contextlib
 import fcntl
 import functools
+import logging
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal
 
-from mlp_med.errors import LedgerError, StudyError
-from mlp_med.ledger.read import CellRecord, StudyRecord, read_study
+from mlp_med.errors import LedgerError, LedgerUnavailableError, StudyError
+from mlp_med.ledger.delivery import Delivery, start_or_key, tell
+from mlp_med.ledger.entries import DatasetInput
+from mlp_med.ledger.read import CellRecord, Failure, StudyRecord, read_study
+from mlp_med.ledger.spool import CellEnd, CellStart, Spool
 from mlp_med.ledger.store import Ledger
-from mlp_med.ledger.write import (
-    DatasetInput,
-    fail_cell,
-    finish_study,
-    mark_interrupted,
-    start_cell,
-    start_study,
-)
+from mlp_med.ledger.write import finish_study, mark_interrupted, start_study
 from mlp_med.studies.cell import Cell
-from mlp_med.studies.launcher import Event, Failed, Order, launch_local
+from mlp_med.studies.launcher import Done, Event, Failed, Order, launch_local
 from mlp_med.studies.provenance import environment, git_commit
 from mlp_med.studies.study import Study
 from mlp_med.studies.worker import PRELOAD, train_and_log
+
+logger = logging.getLogger(__name__)
 
 # A failure that the same cell would meet again on the same machine; not tried again unasked.
 DETERMINISTIC_FAILURES = frozenset({"non_finite_loss"})
@@ -54,6 +53,7 @@ def run_study(
         KeyboardInterrupt: after the running cells were ended and marked interrupted.
     """
     commit = git_commit()
+    delivery = Delivery(ledger, Spool(study.dataset_info.data_dir))
     tags = {**environment(), "commit": commit, "phantom": str(study.dataset_info.phantom).lower()}
     with _only_one(study, ledger):
         study_run_id = start_study(
@@ -65,15 +65,27 @@ def run_study(
         )
         status: Literal["FINISHED", "KILLED"] = "KILLED"
         try:
+            delivery.deliver()
             mark_interrupted(ledger, study_run_id)
             pending = pending_cells(study, read_study(ledger, study_run_id), retry_failed)
             on_plan(pending)
-            _launch(study, ledger, study_run_id, pending, tags, num_concurrent, on_event)
+            _launch(study, delivery, study_run_id, pending, tags, num_concurrent, on_event)
+            delivery.finish()
             status = "FINISHED"
         finally:
-            mark_interrupted(ledger, study_run_id)
-            finish_study(ledger, study_run_id, status)
+            _end(ledger, study_run_id, status)
         return read_study(ledger, study_run_id)
+
+
+def _end(ledger: Ledger, study_run_id: str, status: Literal["FINISHED", "KILLED"]) -> None:
+    """Leaves nothing running in the ledger; one that is lost learns it from the next run."""
+    try:
+        ledger.require_answer()
+        mark_interrupted(ledger, study_run_id)
+        finish_study(ledger, study_run_id, status)
+    except LedgerUnavailableError:
+        if status == "FINISHED":
+            raise
 
 
 def pending_cells(study: Study, record: StudyRecord, retry_failed: bool = False) -> list[Cell]:
@@ -90,14 +102,14 @@ def pending_cells(study: Study, record: StudyRecord, retry_failed: bool = False)
 
 def _launch(
     study: Study,
-    ledger: Ledger,
+    delivery: Delivery,
     study_run_id: str,
     pending: list[Cell],
     tags: dict[str, str],
     num_concurrent: int,
     on_event: Callable[[Cell, Event], None],
 ) -> None:
-    info = study.dataset_info
+    info, ledger = study.dataset_info, delivery.ledger
 
     def order(cell: Cell) -> Order:
         dataset = DatasetInput(
@@ -107,22 +119,22 @@ def _launch(
             profile=dict(info.num_cases),
         )
         cell_tags = {**tags, "data_dir": info.data_dir, "code_digest": study.code_digest}
-        run_id = start_cell(
-            ledger,
-            study_run_id,
-            cell.to_params(),
-            cell.hash,
-            study.arm_of(cell),
-            cell_tags,
-            dataset,
+        start = CellStart(
+            study_run_id=study_run_id,
+            params=cell.to_params(),
+            cell_hash=cell.hash,
+            arm=study.arm_of(cell),
+            tags=cell_tags,
+            dataset=dataset,
         )
-        return Order(cell, run_id, ledger.tracking_uri, info.data_dir, time.time())
+        run_id = start_or_key(ledger, start)
+        return Order(cell, run_id, ledger.tracking_uri, info.data_dir, time.time(), start=start)
 
     def handle(order: Order, event: Event) -> None:
         if isinstance(event, Failed):
-            peak = event.peak_memory_bytes
-            metrics = {"peak_memory_bytes": float(peak)} if peak else {}
-            fail_cell(ledger, order.run_id, event.kind, event.message, metrics=metrics)
+            _tell_failure(delivery, order, event)
+        elif isinstance(event, Done):
+            delivery.deliver_if_possible()
         on_event(order.cell, event)
 
     launch_local(
@@ -132,6 +144,21 @@ def _launch(
         num_concurrent=num_concurrent,
         preload=PRELOAD,
     )
+
+
+def _tell_failure(delivery: Delivery, order: Order, event: Failed) -> None:
+    assert order.start is not None
+    peak = event.peak_memory_bytes
+    end = CellEnd(
+        start=order.start,
+        run_id=order.run_id,
+        metrics={"peak_memory_bytes": float(peak)} if peak else {},
+        failure=Failure(event.kind, event.message),
+    )
+    try:
+        tell(lambda: delivery.ledger, delivery.spool, end)
+    except LedgerError as error:  # the next run finds the cell interrupted
+        logger.warning("%s", error)
 
 
 @contextlib.contextmanager

@@ -11,8 +11,10 @@ import pandas as pd
 import psutil
 
 from mlp_med.errors import DatasetError, StudyError
+from mlp_med.ledger.delivery import tell
+from mlp_med.ledger.spool import CellEnd, Spool
 from mlp_med.ledger.store import open_ledger
-from mlp_med.ledger.write import finish_cell, log_curve
+from mlp_med.ledger.write import curve_points
 from mlp_med.models.presets import preset_arguments
 from mlp_med.models.residual import build_model
 from mlp_med.pipelines.arrays import Examples
@@ -61,11 +63,17 @@ class CellResult:
 
 
 def train_and_log(order: Order, send: SendProgress) -> None:
-    """Trains the cell and puts its result into the ledger; done is written last."""
+    """Trains the cell and tells the ledger its result, or keeps it until the ledger answers."""
+    assert order.start is not None  # else there would be nothing to log
     result = train(order, send)
-    ledger = open_ledger(order.tracking_uri)
-    log_curve(ledger, order.run_id, result.curve)
-    finish_cell(ledger, order.run_id, result.metrics, result.predictions)
+    end = CellEnd(
+        start=order.start,
+        run_id=order.run_id,
+        metrics=result.metrics,
+        points=curve_points(order.run_id, result.curve),
+        predictions=result.predictions,
+    )
+    tell(lambda: open_ledger(order.tracking_uri), Spool(order.data_dir), end)
 
 
 def train_and_save(order: Order, send: SendProgress, *, path: Path) -> None:
