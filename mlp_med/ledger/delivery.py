@@ -20,7 +20,7 @@ from mlp_med.ledger.spool import CellEnd, CellStart, Spool
 from mlp_med.ledger.store import Ledger, ledger_errors
 from mlp_med.ledger.write import check_result, describe_cell, fail_cell, finish_cell, start_cell
 
-SECONDS_TO_WAIT = 120  # at a study's end, for a server that is down
+SECONDS_TO_WAIT = 600  # at a study's end, for a server that is down
 SECONDS_BETWEEN_TRIES = 2.0
 
 logger = logging.getLogger(__name__)
@@ -119,13 +119,18 @@ class Delivery:
             LedgerUnavailableError: it did not come back; what is kept stays kept.
             LedgerError: it answers and refuses something.
         """
-        deadline = time.monotonic() + seconds
+        deadline, is_waiting = time.monotonic() + seconds, False
         while True:
             try:
                 left = self.deliver()
                 self.ledger.require_answer()
                 break
             except LedgerUnavailableError as error:
+                if not is_waiting:
+                    logger.warning(
+                        "%s; waiting for it for up to %d s (Ctrl-C loses nothing)", error, seconds
+                    )
+                is_waiting = True
                 if time.monotonic() > deadline:
                     raise LedgerUnavailableError(
                         f"{error}; the study's results are kept in {self.spool.directory}: the "
