@@ -108,6 +108,8 @@ def open_ledger(tracking_uri: str) -> Ledger:
         )
     if scheme in ("http", "https"):
         _require_answer(tracking_uri)
+    if scheme == "postgresql":  # SQLAlchemy's default driver is not the one of our extra
+        tracking_uri = tracking_uri.replace("postgresql:", "postgresql+psycopg2:", 1)
     return Ledger(tracking_uri, _connect(tracking_uri))
 
 
@@ -215,6 +217,8 @@ def _connect(tracking_uri: str) -> "MlflowClient":
         if "schema" in str(error) or "revision" in str(error):
             raise LedgerError(_other_schema(tracking_uri)) from error
         first_line = (str(error).splitlines() or [""])[0]
+        if isinstance(error, ImportError):
+            first_line += " (the extra server has it: pip install 'mlp-med[server]')"
         kind = LedgerUnavailableError if _may_work_later(error) else LedgerError
         raise kind(
             f"expected an MLflow tracking store at {without_credentials(tracking_uri)}, got: "

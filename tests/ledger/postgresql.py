@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import subprocess
+import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,34 +22,32 @@ def programs():
 
 
 @contextmanager
-def postgresql(directory: Path):
+def postgresql():
     """A server on the loopback; yields its URI, with a password in it."""
     bin_dir, port = programs(), free_port()
     as_user = {}
     if os.geteuid() == 0:  # PostgreSQL refuses to run as root
         as_user = {"user": "postgres", "group": "postgres", "extra_groups": []}
-    directory.mkdir()
-    password = directory / "password"
-    password.write_text(PASSWORD)
-    if as_user:
-        for path in (directory, password):
-            shutil.chown(path, "postgres", "postgres")
-        for parent in directory.parents:  # pytest's directories are root's alone
-            if parent.stat().st_uid == 0 and not parent.stat().st_mode & 0o001:
-                parent.chmod(parent.stat().st_mode | 0o011)
-    data = directory / "data"
-    initdb = [bin_dir / "initdb", "-D", data, "-U", "mlp", "--pwfile", password, "-A", "md5"]
-    quiet = {"stdout": subprocess.DEVNULL, "cwd": directory, **as_user}
-    subprocess.run([*initdb, "--no-sync"], check=True, **quiet)
-    command = [bin_dir / "postgres", "-D", data, "-p", str(port), "-h", "127.0.0.1"]
-    command += ["-k", directory, "-c", "fsync=off"]
-    server = subprocess.Popen(command, stderr=subprocess.DEVNULL, **quiet)
-    try:
-        _wait(bin_dir, port)
-        yield f"postgresql://mlp:{PASSWORD}@127.0.0.1:{port}/postgres"
-    finally:
-        server.send_signal(signal.SIGQUIT)
-        server.wait(30)
+    # Not in pytest's directories, which are their owner's alone.
+    with tempfile.TemporaryDirectory(prefix="mlp_med-postgresql-") as directory:
+        password = Path(directory) / "password"
+        password.write_text(PASSWORD)
+        if as_user:
+            for path in (directory, password):
+                shutil.chown(path, "postgres", "postgres")
+        data = Path(directory) / "data"
+        initdb = [bin_dir / "initdb", "-D", data, "-U", "mlp", "--pwfile", password, "-A", "md5"]
+        quiet = {"stdout": subprocess.DEVNULL, "cwd": directory, **as_user}
+        subprocess.run([*initdb, "--no-sync"], check=True, **quiet)
+        command = [bin_dir / "postgres", "-D", data, "-p", str(port), "-h", "127.0.0.1"]
+        command += ["-k", directory, "-c", "fsync=off"]
+        server = subprocess.Popen(command, stderr=subprocess.DEVNULL, **quiet)
+        try:
+            _wait(bin_dir, port)
+            yield f"postgresql://mlp:{PASSWORD}@127.0.0.1:{port}/postgres"
+        finally:
+            server.send_signal(signal.SIGQUIT)
+            server.wait(30)
 
 
 def _wait(bin_dir, port):

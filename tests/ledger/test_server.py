@@ -17,7 +17,7 @@ from mlp_med.errors import LedgerError
 from mlp_med.ledger import server as module
 from mlp_med.ledger import write
 from mlp_med.ledger.delivery import start_or_key, tell
-from mlp_med.ledger.read import find_studies, load_predictions, read_study
+from mlp_med.ledger.read import find_studies, load_predictions, read_cell, read_study
 from mlp_med.ledger.server import Server, run_server
 from mlp_med.ledger.spool import Spool
 from mlp_med.ledger.store import open_ledger
@@ -90,7 +90,7 @@ def test_a_server_with_logins_knows_its_admin_alone_and_tells_the_password_to_no
 
 @needs_postgresql
 def test_a_ledger_on_postgresql_with_its_artifacts_at_the_server(tmp_path):
-    with postgresql(tmp_path / "postgresql") as uri:
+    with postgresql() as uri:
         served = ServerProcess(tmp_path / "server", free_port(), MLFLOW_BACKEND_STORE_URI=uri)
         try:
             served.wait_until_it_answers()
@@ -113,7 +113,7 @@ def test_a_ledger_on_postgresql_with_its_artifacts_at_the_server(tmp_path):
             assert ends_whole(served, signal.SIGINT)
             assert PASSWORD not in served.log.read_text()
             direct = open_ledger(uri)  # the same database without a server
-            assert read_study(direct, study).cells[0].state == "done"
+            assert read_cell(direct, cell.run_id).state == "done"
         finally:
             served.kill()
     with pytest.raises(LedgerError) as refused:  # the database is gone
