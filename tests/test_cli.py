@@ -14,6 +14,7 @@ from PIL import Image
 
 from mlp_med.ledger.read import load_predictions, read_study
 from mlp_med.ledger.store import open_ledger
+from tests.faults import fault
 
 NUM_PATCHES = 120
 NUM_CELLS = 10  # two resolutions, the upsampled one, A/A and permuted labels; two seeds each
@@ -133,6 +134,12 @@ def test_a_rerun_of_what_is_not_a_done_cell_is_refused(finished):
     mlp_med("rerun", "no-such-run", cwd=finished, code=2)
 
 
+@fault(
+    "SIGKILL of a sweep",
+    sees="nothing more",
+    lost="the running cells",
+    goes_on="the same command goes on from the cells that are done",
+)
 def test_a_study_killed_in_the_middle_goes_on_and_ends_as_if_it_had_not_been(
     patches, finished, tmp_path
 ):

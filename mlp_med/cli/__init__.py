@@ -23,6 +23,7 @@ from mlp_med.cli import (  # noqa: F401  # they register their verbs
     study,
     submission,
     verdict,
+    verify,
 )
 from mlp_med.cli.app import app
 from mlp_med.cli.datasets import quiet_tensorflow

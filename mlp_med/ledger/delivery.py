@@ -18,7 +18,7 @@ from mlp_med.ledger.entries import log_points
 from mlp_med.ledger.runs import search_all_runs
 from mlp_med.ledger.spool import CellEnd, CellStart, Spool
 from mlp_med.ledger.store import Ledger, ledger_errors
-from mlp_med.ledger.write import check_result, describe_cell, fail_cell, finish_cell, start_cell
+from mlp_med.ledger.write import check_result, fail_cell, finish_cell, log_cell_details, start_cell
 
 SECONDS_TO_WAIT = 600  # at a study's end, for a server that is down
 SECONDS_BETWEEN_TRIES = 2.0
@@ -204,7 +204,7 @@ def _find_run(ledger: Ledger, end: CellEnd) -> str | None:
     if not ours:
         return _start(ledger, start)
     run_id = ours[0].info.run_id
-    describe_cell(ledger, run_id, start.params, start.dataset, at_ms=start.at_ms)
+    log_cell_details(ledger, run_id, start.params, start.dataset, at_ms=start.at_ms)
     return run_id
 
 

@@ -4,6 +4,7 @@ MLflow is imported when a ledger is opened, not before: it takes seconds, and th
 to answer `--help` without it.
 """
 
+import errno
 import fcntl
 import logging
 import os
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 SQLITE_PREFIX = "sqlite:///"
 DATABASE_SCHEMES = ("sqlite", "postgresql", "mysql", "mssql")
 SERVER_TIMEOUT_SECONDS = 10
+RETRIED_STATUS = (429, 502, 503, 504)
+REFUSED_BY_THE_DISK = (errno.ENOENT, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR)
 # MLflow's own client would try for four minutes where a server refuses, and for a quarter of an
 # hour where it hangs: a cell at its end waits for 10 seconds and for two minutes instead, and its
 # result is then kept until the server is back. A user's own settings hold.
@@ -95,6 +98,8 @@ def open_ledger(tracking_uri: str) -> Ledger:
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
     os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
     os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"
+    # A page of traceback for each full disk or lost database, whose reason our error gives.
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     for name, value in CLIENT_PATIENCE.items():
         os.environ.setdefault(name, value)
     if tracking_uri.startswith("sqlite:"):
@@ -135,19 +140,27 @@ def ledger_errors(action: str) -> Iterator[None]:
 def _may_work_later(error: BaseException) -> bool:
     """Whether the network, the server or the disk failed, and not what was asked of them."""
     from mlflow.exceptions import MlflowException, RestException
-    from requests.exceptions import RequestException
-    from sqlalchemy.exc import OperationalError
 
-    if isinstance(error, MlflowException) and error.get_http_status_code() in (429, 502, 503, 504):
+    if isinstance(error, MlflowException) and error.get_http_status_code() in RETRIED_STATUS:
         return True
     if isinstance(error, RestException):
         return False  # the server answered, and refused
     causes = [error]
     while (cause := causes[-1].__cause__ or causes[-1].__context__) is not None:
         causes.append(cause)
-    refused = (FileNotFoundError, PermissionError)  # of a disk that works
-    lost = (RequestException, OperationalError, sqlite3.OperationalError, OSError)
-    return any(isinstance(cause, lost) and not isinstance(cause, refused) for cause in causes)
+    return any(map(_is_passing, causes))
+
+
+def _is_passing(cause: BaseException) -> bool:
+    from requests.exceptions import HTTPError, RequestException
+    from sqlalchemy.exc import OperationalError
+
+    if isinstance(cause, HTTPError):
+        return cause.response is None or cause.response.status_code in RETRIED_STATUS
+    if isinstance(cause, RequestException | OperationalError | sqlite3.OperationalError):
+        return True
+    # A file that is not there has no number: MLflow raises a bare OSError for an artifact.
+    return isinstance(cause, OSError) and cause.errno not in (None, *REFUSED_BY_THE_DISK)
 
 
 def _database_path(tracking_uri: str) -> Path:

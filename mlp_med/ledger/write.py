@@ -9,7 +9,7 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -28,6 +28,9 @@ from mlp_med.ledger.entries import (
 from mlp_med.ledger.predictions import check_predictions, log_predictions
 from mlp_med.ledger.runs import find_experiment, make_experiment, search_all_runs
 from mlp_med.ledger.store import Ledger, ledger_errors
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
 
 LONGEST_MESSAGE = 2000
 
@@ -60,15 +63,14 @@ def start_study(
             )
     with ledger_errors(f"starting the study {name}"), ledger.locked():
         experiment_id = find_experiment(ledger, name) or make_experiment(ledger, name)
-        found = search_all_runs(
-            ledger, experiment_id, f"tags.`{names.STUDY_HASH}` = '{study_hash}'"
-        )
+        studies = search_all_runs(ledger, experiment_id, f"tags.`{names.KIND}` = 'study'")
+        found = [run for run in studies if run.data.tags.get(names.STUDY_HASH) == study_hash]
         all_tags = {
             **prefixed(tags),
             names.KIND: "study",
             names.STUDY: name,
             names.STUDY_HASH: study_hash,
-            names.LAST_STARTED: f"{time.time():.3f}",
+            names.LAST_STARTED: f"{_later_than_any(studies):.3f}",
             names.NOTE: str(plan.get("question", "")),
         }
         if found:
@@ -80,6 +82,12 @@ def start_study(
         ledger.client.log_dict(run_id, dict(plan), names.PLAN_ARTIFACT)
         set_tags(ledger, run_id, all_tags)  # last: a study without its plan is never found
     return run_id
+
+
+def _later_than_any(studies: "Sequence[Run]") -> float:
+    """Now; a moment after the last study that was started where the clock has gone backwards."""
+    before = [float(run.data.tags.get(names.LAST_STARTED, 0)) for run in studies]
+    return max([time.time(), *(started + 0.001 for started in before)])
 
 
 def finish_study(
@@ -140,11 +148,11 @@ def start_cell(
             tags=run_tags,
             run_name=f"{arm}, seed {params.get('seed', '?')}",
         )
-    describe_cell(ledger, run.info.run_id, params, dataset, at_ms=at_ms)
+    log_cell_details(ledger, run.info.run_id, params, dataset, at_ms=at_ms)
     return run.info.run_id
 
 
-def describe_cell(
+def log_cell_details(
     ledger: Ledger,
     run_id: str,
     params: Mapping[str, str | int | float | bool],

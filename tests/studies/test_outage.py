@@ -5,6 +5,7 @@ import sys
 import time
 
 from mlp_med.ledger.store import open_ledger
+from tests.faults import fault
 from tests.ledger.server_process import environment, free_port, server
 from tests.ledger.snapshot import snapshot
 from tests.studies.outage_work import HELD, NUM_CELLS
@@ -43,6 +44,12 @@ def what_the_ledger_has(tracking_uri, printed):
     return snapshot(open_ledger(tracking_uri), run_id)
 
 
+@fault(
+    "SIGKILL of the tracking server",
+    sees="a warning for each cell, and where its result is kept",
+    lost="nothing",
+    goes_on="cells train on; results wait in DATA_DIR/spool and are recorded once, later",
+)
 def test_a_study_whose_server_is_killed_trains_on_and_its_ledger_is_whole(tmp_path):
     plain = f"sqlite:///{tmp_path}/plain/mlflow.db"
     (tmp_path / "calm").mkdir()
