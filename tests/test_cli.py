@@ -121,6 +121,11 @@ def test_a_rerun_from_the_ledger_alone_is_bit_identical(finished):
     assert "identical bit for bit" in mlp_med("rerun", cell.run_id, cwd=finished)
 
 
+def test_the_predictions_of_a_finished_study_are_those_that_were_kept(finished):
+    printed = mlp_med("study", "verify", "resolution_matters", cwd=finished)
+    assert f"{NUM_CELLS} of {NUM_CELLS} done cells have the predictions" in printed
+
+
 def test_a_random_sample_is_rerun_and_counted(finished):
     sample = ["--study", "resolution_matters", "--sample", "2", "--seed", "0"]
     printed = mlp_med("rerun", *sample, cwd=finished)
@@ -192,6 +197,9 @@ BUILD_OF_NOTHING = ["data", "build", "luna16", "--source", "absent"]
         (["data", "check", "no_such_dataset", "--source", "."], "there is no dataset"),
         (["data", "build", "luna16", "--source", "absent"], "absent"),
         (["study", "list", "--nonsense"], "No such option"),
+        (["rerun", "a-run", "--at", "HEAD"], "--at reruns a sample"),
+        (["rerun", "--study", "x", "--at", "no-such-commit"], "knows no commit"),
+        (["serve", "--backend-store-uri", "http://me:secret@host"], "expected a database"),
         ([*BUILD_OF_NOTHING, "--beam-option", "direct_num_workers=2"], "name it: --beam-runner"),
         (
             [*BUILD_OF_NOTHING, "--beam-runner", "DirectRunner", "--workers", "2"],
@@ -202,6 +210,7 @@ BUILD_OF_NOTHING = ["data", "build", "luna16", "--source", "absent"]
 def test_a_users_mistake_is_one_clear_message(arguments, message, tmp_path):
     printed = mlp_med(*arguments, cwd=tmp_path, code=2)
     assert message in printed
+    assert "secret" not in printed
 
 
 def test_a_ledger_that_cannot_be_written_stops_the_study_before_it_starts(patches, tmp_path):
@@ -212,7 +221,7 @@ def test_a_ledger_that_cannot_be_written_stops_the_study_before_it_starts(patche
 
 def test_help_names_every_verb_without_importing_tensorflow_or_mlflow(tmp_path):
     printed = mlp_med("--help", cwd=tmp_path)
-    assert all(verb in printed for verb in ("phantom", "data", "study", "report", "rerun", "ui"))
+    assert all(verb in printed for verb in ("phantom", "data", "study", "report", "rerun", "serve", "ui"))
     heavy = "import sys, mlp_med.cli; print({'tensorflow', 'mlflow', 'keras'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", heavy], text=True, capture_output=True, check=True)
     assert done.stdout.strip() == "set()"

@@ -176,6 +176,16 @@ def test_a_cell_that_another_sweep_has_finished_is_not_told_again(ledger, study,
     assert (tags[names.STATE], tags[names.FAILURE_KIND]) == ("failed", "duplicate")
 
 
+def test_a_cell_that_was_started_twice_since_an_answer_was_lost_has_one_run(ledger, study, spool):
+    start = start_of(study)
+    run_id = start_or_key(ledger, start)
+    second = start_or_key(ledger, start)  # as MLflow's client asks again
+    assert second != run_id
+    tell(lambda: ledger, spool, end_of(start, second))
+    ((cell,),) = snapshot(ledger, study).values()
+    assert cell["tags"][names.STATE] == "done"
+
+
 def test_results_of_another_ledger_are_left_alone(ledger, study, spool):
     elsewhere = start_of("0" * 32)
     path = spool.keep(end_of(elsewhere, elsewhere.key))

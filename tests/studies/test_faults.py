@@ -39,10 +39,9 @@ def small_disk(directory: Path, megabytes: int):
 
 def fill(path: Path):
     """Leaves not a byte on the disk that `path` is on."""
-    with path.open("wb") as file, contextlib.suppress(OSError):
+    with path.open("wb", buffering=0) as file, contextlib.suppress(OSError):
         while True:
             file.write(b"0" * 4096)
-            file.flush()
 
 
 @fault(
