@@ -221,7 +221,8 @@ def test_a_ledger_that_cannot_be_written_stops_the_study_before_it_starts(patche
 
 def test_help_names_every_verb_without_importing_tensorflow_or_mlflow(tmp_path):
     printed = mlp_med("--help", cwd=tmp_path)
-    assert all(verb in printed for verb in ("phantom", "data", "study", "report", "rerun", "serve", "ui"))
+    verbs = ("phantom", "data", "study", "report", "rerun", "serve", "ui")
+    assert all(verb in printed for verb in verbs)
     heavy = "import sys, mlp_med.cli; print({'tensorflow', 'mlflow', 'keras'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", heavy], text=True, capture_output=True, check=True)
     assert done.stdout.strip() == "set()"

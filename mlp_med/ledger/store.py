@@ -157,7 +157,8 @@ def _is_passing(cause: BaseException) -> bool:
 
     if isinstance(cause, HTTPError):
         return cause.response is None or cause.response.status_code in RETRIED_STATUS
-    if isinstance(cause, RequestException | OperationalError | sqlite3.OperationalError):
+    lost = (RequestException, OperationalError, sqlite3.OperationalError)
+    if isinstance(cause, (*lost, ConnectionError, TimeoutError)):
         return True
     # A file that is not there has no number: MLflow raises a bare OSError for an artifact.
     return isinstance(cause, OSError) and cause.errno not in (None, *REFUSED_BY_THE_DISK)
