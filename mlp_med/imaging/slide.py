@@ -6,6 +6,7 @@ compressed once more. They serve overviews alone. Nothing here needs OpenSlide b
 it comes with the extra `slides`.
 """
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,11 +18,14 @@ import numpy as np
 
 from mlp_med.errors import ImageError
 from mlp_med.imaging.antialias import LOBES
+from mlp_med.imaging.claims import require_plausible_size
 from mlp_med.imaging.plane import Plane, render_plane
 
 if TYPE_CHECKING:
     from openslide import OpenSlide
 
+SINGLE_FILES = (".tif", ".tiff", ".svs")
+LARGEST_TILE_PIXELS = 4096**2
 UM_PER_MM = 1000.0
 WHITE = 255.0  # of glass without tissue, and of what lies outside a slide
 # No objective resolves 0.05 µm, and at 5 µm nuclei are gone: the unit must be another one.
@@ -100,8 +104,24 @@ def read_header(path: Path) -> SlideHeader:
     with opened(path) as slide:
         properties = dict(slide.properties)
         size, num_levels = slide.dimensions, slide.level_count
+    vendor = properties.get("openslide.vendor", "")
+    if path.suffix.lower() in SINGLE_FILES and vendor != "hamamatsu":
+        _require_plausible(path, properties, size)
     x_um, y_um = (_pixel_um(path, properties.get(f"openslide.mpp-{axis}")) for axis in "xy")
-    return SlideHeader(path, size, (x_um, y_um), num_levels, properties.get("openslide.vendor", ""))
+    return SlideHeader(path, size, (x_um, y_um), num_levels, vendor)
+
+
+def _require_plausible(path: Path, properties: dict[str, str], size: tuple[int, int]) -> None:
+    """OpenSlide takes memory for a tile as large as it says, and ends the process without it."""
+    require_plausible_size(path, math.prod(size) * 3, path.stat().st_size)
+    for name, value in properties.items():
+        if name.endswith(".tile-width"):
+            height = properties.get(name.replace("width", "height"), "1")
+            if int(value) * int(height) > LARGEST_TILE_PIXELS:
+                raise ImageError(
+                    f"{path}: states tiles of {value}×{height} pixels, expected at most "
+                    f"{LARGEST_TILE_PIXELS:,} pixels; convert the slide again"
+                )
 
 
 def _pixel_um(path: Path, stated: str | None) -> float:
@@ -110,7 +130,7 @@ def _pixel_um(path: Path, stated: str | None) -> float:
             f"{path}: does not state the size of its pixels (openslide.mpp-x and -y), so nothing "
             "in it can be placed in µm; convert it again with its resolution"
         )
-    value = float(stated)
+    value = _number(stated)
     low, high = PLAUSIBLE_UM
     if not low <= value <= high:
         raise ImageError(
@@ -118,6 +138,13 @@ def _pixel_um(path: Path, stated: str | None) -> float:
             "again with the scanner's resolution"
         )
     return value
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return float("nan")
 
 
 def read_field(

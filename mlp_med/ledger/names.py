@@ -15,6 +15,7 @@ CELL_PARAMS = TAG_PREFIX + "cell_params"  # JSON: MLflow's own params are text
 ARM = TAG_PREFIX + "arm"
 FAILURE_KIND = TAG_PREFIX + "failure_kind"
 FAILURE_MESSAGE = TAG_PREFIX + "failure_message"
+PREDICTIONS_DIGEST = TAG_PREFIX + "predictions_sha256"
 
 # Names that MLflow itself gives a meaning to.
 PARENT_RUN = "mlflow.parentRunId"

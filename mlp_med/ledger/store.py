@@ -12,11 +12,13 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from mlp_med.errors import LedgerError
+from mlp_med.ledger.credentials import without_credentials
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -40,7 +42,7 @@ class Ledger:
             database is not a local file.
     """
 
-    tracking_uri: str
+    tracking_uri: str = field(repr=False)  # it may hold a password
     client: "MlflowClient"
     artifact_root: Path | None = None
     lock_path: Path | None = None
@@ -79,9 +81,9 @@ def open_ledger(tracking_uri: str) -> Ledger:
     scheme, separator, _ = tracking_uri.partition("://")
     if not separator or scheme in ("file", ""):
         raise LedgerError(
-            f"expected a tracking URI such as sqlite:///runs/mlflow.db or http://host:5000, got "
-            f"{tracking_uri!r}; for a directory of yours, write sqlite:///DIRECTORY/mlflow.db "
-            "(MLflow has given up its plain-file store)"
+            "expected a tracking URI such as sqlite:///runs/mlflow.db or http://host:5000, got "
+            f"{without_credentials(tracking_uri).rpartition('@')[2]!r}; for a directory of yours, "
+            "write sqlite:///DIRECTORY/mlflow.db (MLflow has given up its plain-file store)"
         )
     if scheme in ("http", "https"):
         _require_answer(tracking_uri)
@@ -97,7 +99,8 @@ def ledger_errors(action: str) -> Iterator[None]:
         yield
     except (MlflowException, sqlite3.Error, OSError) as error:
         reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise LedgerError(f"the ledger failed while {action}: {reason[0]}") from error
+        said = without_credentials(f"the ledger failed while {action}: {reason[0]}")
+        raise LedgerError(said) from error
 
 
 def _database_path(tracking_uri: str) -> Path:
@@ -105,7 +108,7 @@ def _database_path(tracking_uri: str) -> Path:
     if path in ("", ":memory:") or path == tracking_uri or "?" in path:
         raise LedgerError(
             "expected sqlite:///PATH, without options, since every cell is a process of its own "
-            f"and opens the same file, got {tracking_uri!r}"
+            f"and opens the same file, got {without_credentials(tracking_uri)!r}"
         )
     return Path(path).absolute()
 
@@ -168,8 +171,10 @@ def _connect(tracking_uri: str) -> "MlflowClient":
             raise LedgerError(_other_schema(tracking_uri)) from error
         first_line = (str(error).splitlines() or [""])[0]
         raise LedgerError(
-            f"expected an MLflow tracking store at {tracking_uri}, got: {first_line}; check the "
-            "URI, its credentials, and that it is MLflow that answers there"
+            without_credentials(
+                f"expected an MLflow tracking store at {tracking_uri}, got: {first_line}; check "
+                "the URI, its credentials, and that it is MLflow that answers there"
+            )
         ) from error
     return client
 
@@ -177,22 +182,29 @@ def _connect(tracking_uri: str) -> "MlflowClient":
 def _other_schema(tracking_uri: str) -> str:
     import mlflow
 
+    shown = without_credentials(tracking_uri)
     return (
-        f"the ledger at {tracking_uri} was made by another version of MLflow than this one "
+        f"the ledger at {shown} was made by another version of MLflow than this one "
         f"({mlflow.__version__}); was it a newer one, install that (pip install -U mlflow); was it "
-        f"an older one, keep a copy and run: mlflow db upgrade {tracking_uri}"
+        f"an older one, keep a copy and run: mlflow db upgrade {shown}"
     )
 
 
 def _require_answer(server_uri: str) -> None:
     """Asks once, since MLflow's own client would try for minutes."""
     try:
-        urllib.request.urlopen(server_uri, timeout=SERVER_TIMEOUT_SECONDS).close()
+        # Whether it lets us in, the client finds out; urllib takes a user for part of the host.
+        address = urlsplit(server_uri)
+        bare = address._replace(netloc=address.netloc.rpartition("@")[2], query="").geturl()
+        urllib.request.urlopen(bare, timeout=SERVER_TIMEOUT_SECONDS).close()
     except urllib.error.HTTPError as error:
         error.close()  # it answered; whether it is MLflow, the client finds out
     except (OSError, ValueError) as error:
         raise LedgerError(
-            f"no tracking server answers at {server_uri}: {error}; start it, or check the address"
+            without_credentials(
+                f"no tracking server answers at {server_uri}: {error}; start it, or check the "
+                "address"
+            )
         ) from error
 
 

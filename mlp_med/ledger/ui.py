@@ -24,8 +24,8 @@ def serve_ui(tracking_uri: str, port: int) -> int:
     """
     ledger = open_ledger(tracking_uri)
     command = [sys.executable, "-m", "mlflow", "ui", "--host", "127.0.0.1", "--port", str(port)]
-    command += ["--backend-store-uri", ledger.tracking_uri]
     environment = os.environ | {
+        "MLFLOW_BACKEND_STORE_URI": ledger.tracking_uri,  # arguments are for everybody to see
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # its job workers outlive a SIGTERM
         "MLFLOW_DISABLE_TELEMETRY": "true",
     }

@@ -16,6 +16,7 @@ import pandas as pd
 
 from mlp_med.errors import LedgerError
 from mlp_med.ledger import names
+from mlp_med.ledger.credentials import without_credentials
 from mlp_med.ledger.entries import (
     DatasetInput,
     log_dataset,
@@ -284,7 +285,7 @@ def _end_cell(
             run_id,
             {
                 names.FAILURE_KIND: kind,
-                names.FAILURE_MESSAGE: message[:LONGEST_MESSAGE],
+                names.FAILURE_MESSAGE: without_credentials(message)[:LONGEST_MESSAGE],
                 names.STATE: state,
             },
         )
