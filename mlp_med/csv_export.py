@@ -9,14 +9,18 @@ from pathlib import Path
 
 import pandas as pd
 
-FORMULA_BEGINS_WITH = ("=", "+", "-", "@", "\t", "\r", "\n")
+FORMULA_BEGINS_WITH = ("=", "+", "-", "@")
+# Csv writers do not quote all of these, and a spreadsheet begins a new row at them.
+LINE_BREAKS = dict.fromkeys(map(ord, "\r\n\v\f\x1c\x1d\x1e\x85\u2028\u2029"), " ")
 
 
 def neutral(value: object) -> object:
-    """Text that no spreadsheet calculates; whatever is no text stays as it is."""
-    if isinstance(value, str) and value.startswith(FORMULA_BEGINS_WITH) and not _is_number(value):
-        return f"'{value}"
-    return value
+    """Text in one line that no spreadsheet calculates; whatever is no text stays as it is."""
+    if not isinstance(value, str) or _is_number(value):
+        return value
+    text = value.translate(LINE_BREAKS)
+    # Some programs drop blanks and tabs before they look.
+    return f"'{text}" if text.lstrip().startswith(FORMULA_BEGINS_WITH) else text
 
 
 def write_csv(table: pd.DataFrame, path: Path, *, float_format: str | None = None) -> None:

@@ -1,6 +1,7 @@
 """What a header claims, held against the size of its file before memory is taken for it."""
 
 import io
+import os
 from pathlib import Path
 
 from mlp_med.errors import ImageError
@@ -9,6 +10,7 @@ from mlp_med.errors import ImageError
 ALWAYS_FINE_BYTES = 64 << 20
 # Deflate makes at most 1,032 bytes of one; JPEG of empty glass, some 200.
 MOST_BYTES_OF_ONE = 1_100
+LONGEST_NAME = 255  # of a file, in bytes
 
 
 def require_plausible_size(path: Path, claimed_bytes: int, file_bytes: int) -> None:
@@ -27,6 +29,23 @@ def require_plausible_size(path: Path, claimed_bytes: int, file_bytes: int) -> N
             f"{path}: its header claims {claimed_bytes:,} bytes of pixels, which a file of "
             f"{file_bytes:,} bytes cannot hold; copy the file again"
         )
+
+
+def require_beside(path: Path, name: str) -> Path:
+    """The file that a header names as its data: in the header's own folder or below it.
+
+    Raises:
+        ImageError: the name leads anywhere else, as an absolute path or one with .. would.
+    """
+    parts = Path(name).parts
+    is_sound = bool(parts) and ".." not in parts and "\0" not in name
+    too_long = any(len(os.fsencode(part)) > LONGEST_NAME for part in parts)
+    if not is_sound or too_long or Path(name).is_absolute():
+        raise ImageError(
+            f"{path}: expected its data file beside the header or below, found {name[:80]!r}; copy "
+            "the file there, and write its name alone"
+        )
+    return path.parent / name
 
 
 class BoundedFile(io.BufferedReader):

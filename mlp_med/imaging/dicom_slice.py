@@ -114,7 +114,14 @@ def read_slice_header(path: Path) -> SliceHeader:
             f"{path}: cannot be read as DICOM ({error}); copy the file again"
         ) from error
     except HEADER_ERRORS as error:
-        raise ImageError(f"{path}: its DICOM header holds a value that is none: {error}") from error
+        raise ImageError(
+            f"{path}: its DICOM header holds a value that is none: {shortly(error)}"
+        ) from error
+
+
+def shortly(error: Exception) -> str:
+    """What an error of a header says, without the bytes of it: a neighbour's may name a patient."""
+    return str(error).partition(" Instead received")[0]
 
 
 def _wanted_elements(file: BinaryIO) -> tuple[Dataset, bool]:

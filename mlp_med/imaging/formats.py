@@ -5,6 +5,7 @@ of dots per inch is about paper, so their spacing is None here and has to be sta
 """
 
 import math
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -13,7 +14,7 @@ import numpy as np
 import SimpleITK as sitk  # noqa: N813
 
 from mlp_med.errors import ImageError
-from mlp_med.imaging.claims import require_plausible_size
+from mlp_med.imaging.claims import require_beside, require_plausible_size
 from mlp_med.imaging.dicom_series import (
     SeriesHeader,
     arrange_slices,
@@ -156,8 +157,9 @@ def image_files(path: Path) -> list[Path]:
         for line in head.splitlines():
             name, _, value = line.replace(":", "=", 1).partition("=")
             if name.strip().lower() in ("elementdatafile", "data file", "datafile"):
-                data = path.parent / value.strip()
-                files += [data] if data.is_file() else []
+                with suppress(ImageError):  # told when it is read
+                    data = require_beside(path, value.strip())
+                    files += [data] if data.is_file() else []
     if path.suffix.lower() == ".hdr":
         files += [file for file in (path.with_suffix(".img"),) if file.is_file()]
     return files

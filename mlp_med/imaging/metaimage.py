@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mlp_med.errors import ImageError
-from mlp_med.imaging.claims import require_plausible_size
+from mlp_med.imaging.claims import require_beside, require_plausible_size
 
 HEADER_BYTES = 65_536  # enough for any header; a .mha holds its voxels behind it
 LONGEST_LINE = 1_000
@@ -154,6 +154,7 @@ def check_metaimage_header(path: Path) -> None:
             "one volume"
         )
     _check_numbers(path, fields, int(found))
+    _data_path(path, fields)
 
 
 def _check_numbers(path: Path, fields: dict[str, str], num_dims: int) -> None:
@@ -228,7 +229,7 @@ def _data_path(path: Path, fields: dict[str, str]) -> Path:
         raise ImageError(
             f"{path}: expected one data file, found ElementDataFile = {name}; write it as one file"
         )
-    return path.parent / name
+    return require_beside(path, name)
 
 
 def _check_data_size(path: Path, header: MetaHeader, fields: dict[str, str]) -> None:

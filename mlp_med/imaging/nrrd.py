@@ -7,6 +7,7 @@ long garbage. Format: https://teem.sourceforge.net/nrrd/format.html
 from pathlib import Path
 
 from mlp_med.errors import ImageError
+from mlp_med.imaging.claims import require_beside
 
 MAGIC = b"NRRD000"
 HEADER_BYTES = 1 << 16
@@ -37,6 +38,9 @@ def check_nrrd_header(path: Path) -> None:
                 f"{path} line {number}: expected a field of an NRRD header, plain text of at most "
                 f"{LONGEST_LINE} characters, found {text[:40]!r}; copy the file again"
             )
+        field, _, value = text.partition(":")
+        if field.strip().lower() in ("data file", "datafile"):
+            require_beside(path, value.strip())
         if not line.isascii() or not (text.startswith("#") or ":" in text):
             raise ImageError(
                 f"{path} line {number}: expected 'field: value' in an NRRD header, found "

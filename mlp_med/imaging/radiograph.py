@@ -18,7 +18,7 @@ from pydicom.errors import InvalidDicomError
 
 from mlp_med.errors import ImageError
 from mlp_med.imaging.claims import BoundedFile
-from mlp_med.imaging.dicom_slice import HEADER_ERRORS
+from mlp_med.imaging.dicom_slice import HEADER_ERRORS, shortly
 from mlp_med.imaging.encapsulated import TRANSFER_SYNTAXES, Stored, check_pixel_data
 from mlp_med.imaging.plane import Plane
 
@@ -150,7 +150,9 @@ def read_radiograph_header(path: Path | str) -> RadiographHeader:
     except (OSError, EOFError, struct.error, NotImplementedError) as error:
         raise ImageError(f"{path}: cannot be read ({error}); copy the file again") from error
     except HEADER_ERRORS as error:
-        raise ImageError(f"{path}: its header holds a value that cannot be: {error}") from error
+        raise ImageError(
+            f"{path}: its header holds a value that cannot be: {shortly(error)}"
+        ) from error
 
 
 def read_radiograph(header: RadiographHeader) -> Radiograph:

@@ -6,7 +6,6 @@ compressed once more. They serve overviews alone. Nothing here needs OpenSlide b
 it comes with the extra `slides`.
 """
 
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,14 +17,13 @@ import numpy as np
 
 from mlp_med.errors import ImageError
 from mlp_med.imaging.antialias import LOBES
-from mlp_med.imaging.claims import require_plausible_size
 from mlp_med.imaging.plane import Plane, render_plane
+from mlp_med.imaging.tiff import check_tiff
 
 if TYPE_CHECKING:
     from openslide import OpenSlide
 
-SINGLE_FILES = (".tif", ".tiff", ".svs")
-LARGEST_TILE_PIXELS = 4096**2
+TIFF_SUFFIXES = (".tif", ".tiff", ".svs")
 UM_PER_MM = 1000.0
 WHITE = 255.0  # of glass without tissue, and of what lies outside a slide
 # No objective resolves 0.05 µm, and at 5 µm nuclei are gone: the unit must be another one.
@@ -83,6 +81,8 @@ def opened(path: Path) -> "Iterator[OpenSlide]":
     openslide = require_openslide()
     if not path.is_file():
         raise ImageError(f"{path}: is missing; copy the slide again")
+    if path.suffix.lower() in TIFF_SUFFIXES:
+        check_tiff(path)
     try:
         with openslide.OpenSlide(path) as slide:
             yield slide
@@ -104,24 +104,8 @@ def read_header(path: Path) -> SlideHeader:
     with opened(path) as slide:
         properties = dict(slide.properties)
         size, num_levels = slide.dimensions, slide.level_count
-    vendor = properties.get("openslide.vendor", "")
-    if path.suffix.lower() in SINGLE_FILES and vendor != "hamamatsu":
-        _require_plausible(path, properties, size)
     x_um, y_um = (_pixel_um(path, properties.get(f"openslide.mpp-{axis}")) for axis in "xy")
-    return SlideHeader(path, size, (x_um, y_um), num_levels, vendor)
-
-
-def _require_plausible(path: Path, properties: dict[str, str], size: tuple[int, int]) -> None:
-    """OpenSlide takes memory for a tile as large as it says, and ends the process without it."""
-    require_plausible_size(path, math.prod(size) * 3, path.stat().st_size)
-    for name, value in properties.items():
-        if name.endswith(".tile-width"):
-            height = properties.get(name.replace("width", "height"), "1")
-            if int(value) * int(height) > LARGEST_TILE_PIXELS:
-                raise ImageError(
-                    f"{path}: states tiles of {value}×{height} pixels, expected at most "
-                    f"{LARGEST_TILE_PIXELS:,} pixels; convert the slide again"
-                )
+    return SlideHeader(path, size, (x_um, y_um), num_levels, properties.get("openslide.vendor", ""))
 
 
 def _pixel_um(path: Path, stated: str | None) -> float:

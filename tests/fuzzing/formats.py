@@ -14,7 +14,6 @@ from mlp_med.imaging.formats import read_image, read_image_header
 from mlp_med.imaging.radiograph import read_radiograph, read_radiograph_header
 from mlp_med.imaging.volume import read_volume
 from mlp_med.phantoms.metaimage import write_metaimage
-from tests.fuzzing import records, tables
 from tests.fuzzing.cases import Case
 from tests.fuzzing.dicom import RADIOGRAPH_SYNTAXES, SERIES_SYNTAXES, write_one, write_some
 
@@ -131,10 +130,11 @@ def slides(folder: Path) -> list[Case]:
 
 
 def annotations(folder: Path) -> list[Case]:
+    from tests.fuzzing.tables import ANNOTATIONS
     from tfds_builders.camelyon16.annotations import read_annotations, tumour_masks
 
     path = folder / "tumor_001.xml"
-    path.write_text(tables.ANNOTATIONS)
+    path.write_text(ANNOTATIONS)
 
     def read() -> None:
         found = read_annotations(path)
@@ -146,17 +146,30 @@ def annotations(folder: Path) -> list[Case]:
 def parquet(folder: Path) -> list[Case]:
     from mlp_med.evidence.foreign import read_predictions
     from mlp_med.ledger.predictions import read_predictions as read_logged
+    from tests.fuzzing.tables import predictions
 
     cases = []
     for compression in (None, "snappy", "gzip"):
         path, logged = folder / f"{compression}.parquet", folder / f"logged-{compression}.parquet"
-        tables.predictions().to_parquet(path, compression=compression, index=False)
-        tables.predictions()[:8].to_parquet(logged, compression=compression, index=False)
+        predictions().to_parquet(path, compression=compression, index=False)
+        predictions()[:8].to_parquet(logged, compression=compression, index=False)
         cases += [
             Case(path, lambda path=path: read_predictions(path, "a")),
             Case(logged, lambda logged=logged: read_logged(logged, "run", None)),
         ]
     return cases
+
+
+def table_files(folder: Path) -> list[Case]:
+    from tests.fuzzing import tables  # with TFDS, which takes seconds
+
+    return tables.draw(folder)
+
+
+def record_files(folder: Path) -> list[Case]:
+    from tests.fuzzing import records
+
+    return records.draw(folder)
 
 
 FORMATS = {
@@ -169,7 +182,7 @@ FORMATS = {
     "DICOM radiograph": Format(radiographs),
     "whole slide (TIFF)": Format(slides),
     "XML annotations": Format(annotations),
-    "csv": Format(tables.draw),
+    "csv": Format(table_files),
     "Parquet": Format(parquet),
-    "JSON, TOML": Format(records.draw),
+    "JSON, TOML": Format(record_files),
 }

@@ -26,6 +26,8 @@ SEED = 0
 # Libraries print what they like: only this file speaks to the parent.
 TOLD = os.fdopen(os.dup(1), "w")
 os.dup2(2, 1)
+RESET_PEAK = Path("/proc/self/clear_refs").open("wb", buffering=0)  # noqa: SIM115
+STATUS = Path("/proc/self/status").open("rb", buffering=0)  # noqa: SIM115
 
 
 def main(name: str, folder: str, first: str, stop: str) -> None:
@@ -47,7 +49,7 @@ def main(name: str, folder: str, first: str, stop: str) -> None:
 
 
 def _outcome(case: Case) -> dict[str, object]:
-    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+    RESET_PEAK.write(b"5")
     before, started = _status("VmRSS"), time.perf_counter()
     try:
         case.read()
@@ -77,7 +79,8 @@ def _want_of_memory(error: BaseException | None) -> str:
 
 def _status(name: str) -> int:
     """Bytes, of this process."""
-    found = re.search(rf"{name}:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    STATUS.seek(0)
+    found = re.search(rf"{name}:\s+(\d+) kB", STATUS.read().decode())
     assert found
     return int(found[1]) * 1024
 
