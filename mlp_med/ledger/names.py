@@ -13,10 +13,10 @@ STATE = TAG_PREFIX + "state"
 CELL_HASH = TAG_PREFIX + "cell_hash"
 CELL_PARAMS = TAG_PREFIX + "cell_params"  # JSON: MLflow's own params are text
 CELL_START = TAG_PREFIX + "cell_start"  # names one start of a cell, so that none is told twice
-PREDICTIONS_DIGEST = TAG_PREFIX + "predictions_digest"  # SHA-256 of the artifact
 ARM = TAG_PREFIX + "arm"
 FAILURE_KIND = TAG_PREFIX + "failure_kind"
 FAILURE_MESSAGE = TAG_PREFIX + "failure_message"
+PREDICTIONS_DIGEST = TAG_PREFIX + "predictions_sha256"
 
 # Names that MLflow itself gives a meaning to.
 PARENT_RUN = "mlflow.parentRunId"

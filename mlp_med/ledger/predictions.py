@@ -6,13 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 
 from mlp_med.errors import LedgerError
 from mlp_med.ledger import names
+from mlp_med.ledger.entries import set_tags
 from mlp_med.ledger.store import Ledger
 from mlp_med.score_columns import found_score_columns
 
+# What pandas and pyarrow raise of a file that is none, or that lies about its columns.
+UNREADABLE = (ValueError, TypeError, LookupError, AttributeError, NotImplementedError, OSError)
 PREDICTION_COLUMNS = ("id", "patient", "seed", "label")
 
 
@@ -46,44 +48,42 @@ def check_predictions(run_id: str, predictions: pd.DataFrame) -> None:
         raise LedgerError(f"the predictions of run {run_id} have {', '.join(found)}")
 
 
-def log_predictions(ledger: Ledger, run_id: str, predictions: pd.DataFrame) -> str:
-    """Keeps the table as an artifact of the run; returns the SHA-256 of the file."""
+def log_predictions(ledger: Ledger, run_id: str, predictions: pd.DataFrame) -> None:
+    """Keeps the table as an artifact of the run, and the digest of its file as a tag."""
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / names.PREDICTIONS_ARTIFACT
         predictions.to_parquet(path, index=False)
         ledger.client.log_artifact(run_id, str(path))
-        return file_digest(path)
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        set_tags(ledger, run_id, {names.PREDICTIONS_DIGEST: digest})
 
 
-def read_predictions(run_id: str, path: Path, digest: str | None) -> pd.DataFrame:
-    """Reads a cell's table from the file that the ledger gave.
+def read_predictions(path: Path, run_id: str, digest: str | None) -> pd.DataFrame:
+    """The table in the artifact of a run; nothing in it is executed, it is Parquet or refused.
 
     Args:
-        run_id: of the cell, for the error.
-        path: of the Parquet file.
-        digest: its SHA-256 as the ledger has it; None for a cell of before digests were kept.
+        path: the artifact's file.
+        run_id: whose it is, for the messages.
+        digest: SHA-256 of the file as it was logged; None for a run older than such digests.
 
     Raises:
-        LedgerError: the file is not the one that was kept, or no Parquet file at all.
+        LedgerError: the file is not the one that was logged, or holds no table of predictions.
     """
-    found = file_digest(path)
+    mend = (
+        "copy the artifact back from a backup, or let mlp-med study verify mark the cell and run "
+        "the study again, which trains that cell alone"
+    )
+    found = hashlib.sha256(path.read_bytes()).hexdigest()
     if digest not in (None, found):
         raise LedgerError(
-            f"the predictions of run {run_id} are not those that were kept: expected a file with "
-            f"SHA-256 {digest}, got {found}; restore {names.PREDICTIONS_ARTIFACT} from a backup, "
-            "or let mlp-med study verify mark the cell, so that the study trains it again"
+            f"the predictions of run {run_id} are damaged: expected a file with SHA-256 {digest}, "
+            f"found {found}; {mend}"
         )
     try:
-        return pd.read_parquet(path)
-    except (OSError, ValueError, pa.ArrowException) as error:
+        table = pd.read_parquet(path)
+        check_predictions(run_id, table)
+    except UNREADABLE as error:
         raise LedgerError(
-            f"the predictions of run {run_id} cannot be read: {error}; restore "
-            f"{names.PREDICTIONS_ARTIFACT} from a backup, or let mlp-med study verify mark the "
-            "cell, so that the study trains it again"
+            f"the predictions of run {run_id} are no Parquet table ({error}); {mend}"
         ) from error
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return table

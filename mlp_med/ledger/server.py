@@ -2,6 +2,7 @@
 
 import configparser
 import importlib.util
+import ipaddress
 import logging
 import os
 import secrets
@@ -11,7 +12,6 @@ from pathlib import Path
 from mlp_med.errors import LedgerError
 from mlp_med.ledger.serving import serve
 from mlp_med.ledger.store import Ledger, open_ledger
-from mlp_med.ledger.uri import is_loopback
 
 logger = logging.getLogger(__name__)
 
@@ -85,6 +85,14 @@ def run_server(server: Server) -> int:
         arguments += ["--app-name", "basic-auth"]
         environment |= _logins(directory)
     return serve(arguments, environment, server.host, server.port)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach a server on `host`."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def password_path(directory: Path) -> Path:

@@ -13,14 +13,15 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from mlp_med.errors import LedgerError, LedgerUnavailableError
-from mlp_med.ledger.uri import without_credentials
+from mlp_med.ledger.credentials import without_credentials
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -55,7 +56,7 @@ class Ledger:
             database is not a local file.
     """
 
-    tracking_uri: str
+    tracking_uri: str = field(repr=False)  # it may hold a password
     client: "MlflowClient"
     artifact_root: Path | None = None
     lock_path: Path | None = None
@@ -107,9 +108,9 @@ def open_ledger(tracking_uri: str) -> Ledger:
     scheme, separator, _ = tracking_uri.partition("://")
     if not separator or scheme in ("file", ""):
         raise LedgerError(
-            f"expected a tracking URI such as sqlite:///runs/mlflow.db or http://host:5000, got "
-            f"{without_credentials(tracking_uri)!r}; for a directory of yours, write "
-            "sqlite:///DIRECTORY/mlflow.db (MLflow has given up its plain-file store)"
+            "expected a tracking URI such as sqlite:///runs/mlflow.db or http://host:5000, got "
+            f"{without_credentials(tracking_uri).rpartition('@')[2]!r}; for a directory of yours, "
+            "write sqlite:///DIRECTORY/mlflow.db (MLflow has given up its plain-file store)"
         )
     if scheme in ("http", "https"):
         _require_answer(tracking_uri)
@@ -169,7 +170,7 @@ def _database_path(tracking_uri: str) -> Path:
     if path in ("", ":memory:") or path == tracking_uri or "?" in path:
         raise LedgerError(
             "expected sqlite:///PATH, without options, since every cell is a process of its own "
-            f"and opens the same file, got {tracking_uri!r}"
+            f"and opens the same file, got {without_credentials(tracking_uri)!r}"
         )
     return Path(path).absolute()
 
@@ -257,7 +258,8 @@ def _require_answer(server_uri: str) -> None:
     """Asks once, since MLflow's own client would try for longer, and for each request again."""
     address = without_credentials(server_uri)
     try:
-        urllib.request.urlopen(address, timeout=SERVER_TIMEOUT_SECONDS).close()
+        bare = urlsplit(address)._replace(query="").geturl()
+        urllib.request.urlopen(bare, timeout=SERVER_TIMEOUT_SECONDS).close()
         return
     except urllib.error.HTTPError as error:
         error.close()

@@ -16,6 +16,7 @@ import pandas as pd
 
 from mlp_med.errors import LedgerError
 from mlp_med.ledger import names
+from mlp_med.ledger.credentials import without_credentials
 from mlp_med.ledger.entries import (
     DatasetInput,
     log_dataset,
@@ -226,9 +227,9 @@ def finish_cell(
     """
     check_result(run_id, metrics, predictions)
     with ledger_errors(f"finishing run {run_id}"):
-        digest = log_predictions(ledger, run_id, predictions)
+        log_predictions(ledger, run_id, predictions)
         log_values(ledger, run_id, metrics=metrics, at_ms=at_ms)
-        set_tags(ledger, run_id, {**prefixed(tags or {}), names.PREDICTIONS_DIGEST: digest})
+        set_tags(ledger, run_id, prefixed(tags or {}))
         ledger.client.set_terminated(run_id, "FINISHED", at_ms)
         ledger.client.set_tag(run_id, names.STATE, "done")
 
@@ -344,7 +345,7 @@ def _end_cell(
             run_id,
             {
                 names.FAILURE_KIND: kind,
-                names.FAILURE_MESSAGE: message[:LONGEST_MESSAGE],
+                names.FAILURE_MESSAGE: without_credentials(message)[:LONGEST_MESSAGE],
                 names.STATE: state,
             },
         )

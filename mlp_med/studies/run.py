@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from mlp_med.errors import LedgerError, LedgerUnavailableError, StudyError
+from mlp_med.ledger.credentials import without_credentials
 from mlp_med.ledger.delivery import Delivery, start_or_key, tell
 from mlp_med.ledger.entries import DatasetInput
 from mlp_med.ledger.read import CellRecord, Failure, StudyRecord, read_study
@@ -177,7 +178,8 @@ def _only_one(study: Study, ledger: Ledger) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise StudyError(
-                f"another process runs {study.name} ({study.size}) on {ledger.tracking_uri}; "
+                f"another process runs {study.name} ({study.size}) on "
+                f"{without_credentials(ledger.tracking_uri)}; "
                 "wait for it, or end it and start again: finished cells are kept"
             ) from error
         yield

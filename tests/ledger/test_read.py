@@ -171,7 +171,7 @@ def done_cell(ledger):
 
 @fault(
     "corrupted predictions file",
-    sees="'the predictions of run … are not those that were kept', with both digests",
+    sees="'the predictions of run … are damaged', with both digests",
     lost="that cell's predictions",
     goes_on="every reader refuses them; mlp-med study verify marks the cell, and the study trains "
     "it again",
@@ -193,7 +193,7 @@ def test_predictions_that_are_not_those_that_were_kept_are_refused_and_made_agai
             path.write_bytes(b"")
         case "gone":
             path.unlink()
-    wanted = "loading the predictions" if how == "gone" else "not those that were kept"
+    wanted = "loading the predictions" if how == "gone" else "are damaged"
     with pytest.raises(LedgerError, match=wanted):
         load_predictions(ledger, run_id)
     (broken,) = fail_broken(ledger, read_study(ledger, study))
@@ -211,5 +211,5 @@ def test_predictions_of_before_digests_are_read_and_a_broken_one_is_named(ledger
     ledger.client.delete_tag(run_id, names.PREDICTIONS_DIGEST)
     pd.testing.assert_frame_equal(load_predictions(ledger, run_id), predictions())
     path.write_bytes(path.read_bytes()[:-50])
-    with pytest.raises(LedgerError, match="cannot be read"):
+    with pytest.raises(LedgerError, match="no Parquet table"):
         load_predictions(ledger, run_id)

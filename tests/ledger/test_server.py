@@ -18,10 +18,9 @@ from mlp_med.ledger import server as module
 from mlp_med.ledger import write
 from mlp_med.ledger.delivery import start_or_key, tell
 from mlp_med.ledger.read import find_studies, load_predictions, read_cell, read_study
-from mlp_med.ledger.server import Server, run_server
+from mlp_med.ledger.server import Server, is_loopback, run_server
 from mlp_med.ledger.spool import Spool
 from mlp_med.ledger.store import open_ledger
-from mlp_med.ledger.uri import is_loopback, without_credentials
 from tests.ledger.postgresql import PASSWORD, postgresql, programs
 from tests.ledger.server_process import ServerProcess, free_port, server
 from tests.ledger.synthetic import plan, predictions
@@ -202,20 +201,6 @@ def test_studies_begun_without_a_server_are_named(ledger, caplog, monkeypatch, t
     monkeypatch.setattr(module, "serve", lambda *_: 0)
     assert run_server(Server(tmp_path / "s", backend_uri=ledger.tracking_uri)) == 0
     assert "the artifacts of resolution lie on this machine's disk" in caplog.text
-
-
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        ("http://me:secret@host:5000/a", "http://host:5000/a"),
-        ("to postgresql://u:p@ss@h/d?sslmode=on failed", "to postgresql://h/d?sslmode=on failed"),
-        ("postgresql://h/d?user=u&password=secret&x=1", "postgresql://h/d?user=…&password=…&x=1"),
-        ("http://host/a@b", "http://host/a@b"),
-        ("sqlite:///runs/a@b.db", "sqlite:///runs/a@b.db"),
-    ],
-)
-def test_no_credentials_are_shown(text, shown):
-    assert without_credentials(text) == shown
 
 
 def test_a_server_behind_a_proxy_that_has_lost_it_does_not_answer(tmp_path):
