@@ -24,8 +24,20 @@ from mlp_med.cli.app import (
     study_app,
 )
 from mlp_med.cli.datasets import table_options, task_option
+from mlp_med.cli.launching import (
+    Address,
+    Launcher,
+    LauncherChoice,
+    dry_run,
+    launching,
+    require_fitting,
+)
 
 NO_PHANTOM_PILOT = "no pilot of this phantom is recorded: there will be no verdict; run:"
+PILOT_FIRST = (
+    "before it a pilot chooses each arm's learning rate and the budget: the time above is "
+    "for a budget that needs no doubling, and without the pilot"
+)
 
 
 @study_app.command("list")
@@ -71,10 +83,7 @@ def study_plan(
     for line in forecast(study, ledger, num_concurrent=workflow.num_concurrent(study.cells)):
         console.print(line, markup=False)
     if pilot is None and prepared.size.pilot is not None:
-        console.print(
-            "before it a pilot chooses each arm's learning rate and the budget: the time above is "
-            "for a budget that needs no doubling, and without the pilot"
-        )
+        console.print(PILOT_FIRST)
 
 
 @study_app.command("run")
@@ -91,30 +100,49 @@ def study_run(
     seeds: NumSeeds = None,
     tracking_uri: TrackingUri = DEFAULT_TRACKING_URI,
     workers: Annotated[
-        int | None, typer.Option("--workers", min=1, help="Cells at once; as cores allow.")
+        int | None,
+        typer.Option("--workers", min=1, help="Cells at once; as cores and memory allow."),
     ] = None,
+    launcher: Launcher = LauncherChoice.local,
+    address: Address = None,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Also failures that would come again.")
     ] = False,
 ) -> None:
-    """Build what is missing, train every cell that is not done, and keep all in the ledger."""
+    """Build what is missing, train every cell that is not done, and keep all in the ledger.
+
+    The command may be given several times at once, on one machine or on several that share a
+    tracking server: each cell then runs in one of them, and all end when all cells have.
+    """
     from mlp_med.cli import workflow
     from mlp_med.ledger.store import open_ledger
 
-    ledger = open_ledger(tracking_uri)
+    require_fitting(launcher, address)
     options = table_options(dataset, field_mm, spacing_mm, resolution)
     options |= task_option(dataset, task)
-    prepared = workflow.prepare(name, dataset, size, source, data_dir, options)
-    train = functools.partial(workflow.train, ledger=ledger, workers=workers)
-    try:
+    if launcher is LauncherChoice.dry_run:
+        prepared = workflow.prepare(name, dataset, size, None, data_dir, options)
         pilot = workflow.recorded_pilot(prepared)
-        if pilot is None and prepared.size.pilot is not None:
-            if prepared.dataset.info.phantom:
-                console.print(f"{NO_PHANTOM_PILOT} {workflow.pilot_command(name)}", markup=False)
-            else:
-                pilot = workflow.run_pilot_cells(prepared, train)
         study = workflow.plan(prepared, pilot, seeds)
-        record = train(study, retry_failed=retry_failed)
+        for line in dry_run(study, tracking_uri, address, workers, retry_failed=retry_failed):
+            console.print(line, markup=False)
+        if pilot is None and prepared.size.pilot is not None:
+            console.print(PILOT_FIRST)
+        return
+    ledger = open_ledger(tracking_uri)
+    prepared = workflow.prepare(name, dataset, size, source, data_dir, options)
+    try:
+        with launching(launcher, address, workers, prepared.dataset.info, ledger) as launch:
+            train = functools.partial(workflow.train, ledger=ledger, workers=workers, launch=launch)
+            pilot = workflow.recorded_pilot(prepared)
+            if pilot is None and prepared.size.pilot is not None:
+                if prepared.dataset.info.phantom:
+                    command = workflow.pilot_command(name)
+                    console.print(f"{NO_PHANTOM_PILOT} {command}", markup=False)
+                else:
+                    pilot = workflow.run_pilot_cells(prepared, train)
+            study = workflow.plan(prepared, pilot, seeds)
+            record = train(study, retry_failed=retry_failed)
     except KeyboardInterrupt:
         console.print("stopped; the same command goes on from the cells that are done")
         raise typer.Exit(130) from None

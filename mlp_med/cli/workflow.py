@@ -1,5 +1,6 @@
 """What running, planning and piloting a study share: build, open, pilot, plan, train."""
 
+import functools
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from mlp_med.ledger.store import Ledger
     from mlp_med.studies.arm import Arm
     from mlp_med.studies.cell import Cell
+    from mlp_med.studies.launchers import Launch
     from mlp_med.studies.pilot import PilotResult
     from mlp_med.studies.planning import OpenedDataset
     from mlp_med.studies.study import Study
@@ -182,20 +184,41 @@ def plan(prepared: Prepared, pilot: "PilotResult | None", num_seeds: int | None)
 
 
 def train(
-    study: "Study", ledger: "Ledger", *, workers: int | None = None, retry_failed: bool = False
+    study: "Study",
+    ledger: "Ledger",
+    *,
+    workers: int | None = None,
+    retry_failed: bool = False,
+    launch: "Launch | None" = None,
 ) -> "StudyRecord":
-    """Runs the cells that are missing, with a progress bar."""
+    """Runs the cells that are missing, with a progress bar.
+
+    Args:
+        study: the plan.
+        ledger: where its cells go.
+        workers: cells at once; None for as many as there is room for.
+        retry_failed: also those whose failure would come again.
+        launch: where they run; None for this machine.
+    """
+    from mlp_med.studies.cell_needs import survey, this_machine
+    from mlp_med.studies.launcher import launch_local
     from mlp_med.studies.progress import StudyProgress
     from mlp_med.studies.run import run_study
+    from mlp_med.studies.worker import PRELOAD
 
+    found = survey(study.cells, Path(study.dataset_info.data_dir))
+    needs = dict(zip(study.cells, found.needs, strict=True))
+    machine = this_machine(found.num_gpus, workers)
     spatial_dims = describe_dims(study)
     with StudyProgress(console, study.arm_names, spatial_dims) as progress:
         return run_study(
             study,
             ledger,
-            num_concurrent=workers or num_concurrent(study.cells),
+            launch=launch or functools.partial(launch_local, machine=machine, preload=PRELOAD),
+            needs_of=lambda cells: [needs[cell] for cell in cells],
             on_event=progress.event,
             on_plan=progress.planned,
+            on_wait=progress.waiting,
             retry_failed=retry_failed,
         )
 

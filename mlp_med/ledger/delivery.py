@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from mlp_med.errors import LedgerError, LedgerUnavailableError
 from mlp_med.ledger import names
 from mlp_med.ledger.entries import log_points
+from mlp_med.ledger.read import CellRecord, read_cell
 from mlp_med.ledger.runs import search_all_runs
 from mlp_med.ledger.spool import CellEnd, CellStart, Spool
 from mlp_med.ledger.store import Ledger, ledger_errors
@@ -69,6 +70,14 @@ def tell(open_ledger: Callable[[], Ledger], spool: Spool, end: CellEnd) -> None:
         Delivery(open_ledger(), spool).deliver()
     except LedgerError as error:
         logger.warning("%s; what is to be recorded is kept in %s", error, path)
+
+
+def find_started(ledger: Ledger, start: CellStart) -> CellRecord | None:
+    """The cell's record by its start; None where the ledger was not told of it yet."""
+    with ledger_errors(f"looking for the cell {start.cell_hash}"):
+        experiment_id = ledger.client.get_run(start.study_run_id).info.experiment_id
+        runs = search_all_runs(ledger, experiment_id, f"tags.`{names.CELL_START}` = '{start.key}'")
+    return read_cell(ledger, runs[0].info.run_id) if runs else None
 
 
 @dataclass

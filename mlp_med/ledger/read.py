@@ -94,11 +94,20 @@ def read_study(
     name: str | None = None,
     dataset: str | None = None,
     size: str | None = None,
+    plan: Mapping[str, Any] | None = None,
 ) -> StudyRecord:
     """Reads one study: the one with `run_id`, else the one of `name` that was started last.
 
     A cell that ran several times counts once: its latest done run, else its latest run. A done
     cell that the latest plan no longer names is kept: results are not dropped after the fact.
+
+    Args:
+        ledger: an open ledger.
+        run_id: of the study.
+        name: of the study, where the run is not known.
+        dataset: of the study; any if None.
+        size: of the study; any if None.
+        plan: to read the cells by; the ledger's own, which the last sweep to start wrote, if None.
 
     Raises:
         LedgerError: there is no such study, or the ledger cannot be read.
@@ -118,7 +127,7 @@ def read_study(
         run = ledger.client.get_run(run_id)
         if run.data.tags.get(names.KIND) != "study":
             raise LedgerError(f"expected the run of a study, run {run_id} is not one")
-        plan = _read_json(ledger, run_id, names.PLAN_ARTIFACT)
+        plan = plan or _read_json(ledger, run_id, names.PLAN_ARTIFACT)
         children = search_all_runs(
             ledger, run.info.experiment_id, f"tags.`{names.PARENT_RUN}` = '{run_id}'"
         )

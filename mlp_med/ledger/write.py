@@ -7,7 +7,7 @@ leaves a run that no table counts.
 import json
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -27,7 +27,12 @@ from mlp_med.ledger.entries import (
     set_tags,
 )
 from mlp_med.ledger.predictions import check_predictions, log_predictions
-from mlp_med.ledger.runs import find_experiment, make_experiment, search_all_runs
+from mlp_med.ledger.runs import (
+    find_experiment,
+    make_experiment,
+    search_all_runs,
+    settle_study_run,
+)
 from mlp_med.ledger.store import Ledger, ledger_errors
 
 if TYPE_CHECKING:
@@ -79,7 +84,8 @@ def start_study(
             ledger.client.update_run(run_id, status="RUNNING")
         else:
             run_name = ", ".join([name, *(tags[tag] for tag in ("dataset", "size") if tag in tags)])
-            run_id = ledger.client.create_run(experiment_id, run_name=run_name).info.run_id
+            made = ledger.client.create_run(experiment_id, run_name=run_name).info.run_id
+            run_id = settle_study_run(ledger, study_hash, made)
         ledger.client.log_dict(run_id, dict(plan), names.PLAN_ARTIFACT)
         set_tags(ledger, run_id, all_tags)  # last: a study without its plan is never found
     return run_id
@@ -166,6 +172,18 @@ def log_cell_details(
     with ledger_errors(f"describing the cell of run {run_id}"):
         log_values(ledger, run_id, params=params, metrics=axes, at_ms=at_ms)
         log_dataset(ledger, run_id, dataset)
+
+
+def describe_cell(ledger: Ledger, run_id: str, tags: Mapping[str, str]) -> None:
+    """Sets tags of a cell's run, as of the machine that it turned out to run on.
+
+    Args:
+        ledger: an open ledger.
+        run_id: run id of the cell.
+        tags: names without prefix, as in `start_cell`.
+    """
+    with ledger_errors(f"describing the run {run_id}"):
+        set_tags(ledger, run_id, prefixed(tags))
 
 
 def log_curve(ledger: Ledger, run_id: str, curve: pd.DataFrame) -> None:
@@ -270,8 +288,18 @@ def fail_cell(
     _end_cell(ledger, run_id, state, kind, message, "FAILED", metrics or {}, at_ms)
 
 
-def mark_interrupted(ledger: Ledger, study_run_id: str) -> list[str]:
-    """Fails the cells that a killed study left in state running; nothing may be running now.
+def mark_interrupted(
+    ledger: Ledger,
+    study_run_id: str,
+    is_live: Callable[[str, int], bool] = lambda cell_hash, lease: False,
+) -> list[str]:
+    """Fails the cells that a killed study left in state running.
+
+    Args:
+        ledger: an open ledger.
+        study_run_id: run id of the study.
+        is_live: of a cell's hash and the number of its lease (0 for none): whether a sweep still
+            holds it. Without it nothing may be running now.
 
     Returns:
         The hashes of those cells.
@@ -283,7 +311,12 @@ def mark_interrupted(ledger: Ledger, study_run_id: str) -> list[str]:
             experiment_id,
             f"tags.`{names.PARENT_RUN}` = '{study_run_id}' and tags.`{names.STATE}` = 'running'",
         )
-    for run in runs:
+    left = [
+        run
+        for run in runs
+        if not is_live(run.data.tags[names.CELL_HASH], int(run.data.tags.get(names.LEASE, "0")))
+    ]
+    for run in left:
         _end_cell(
             ledger,
             run.info.run_id,
@@ -293,7 +326,7 @@ def mark_interrupted(ledger: Ledger, study_run_id: str) -> list[str]:
             "KILLED",
             {},
         )
-    return [run.data.tags[names.CELL_HASH] for run in runs]
+    return [run.data.tags[names.CELL_HASH] for run in left]
 
 
 def log_crops(ledger: Ledger, study_run_id: str, png: bytes) -> None:

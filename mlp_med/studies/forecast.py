@@ -42,10 +42,21 @@ def forecast(study: Study, ledger: Ledger, *, num_concurrent: int) -> list[str]:
     return lines
 
 
-def _time(study: Study, ledger: Ledger, num_concurrent: int) -> str:
-    rates = _measured_rates(study, ledger)
+def cell_seconds(study: Study, ledger: Ledger | None) -> tuple[dict[Cell, float], str]:
+    """Seconds that each cell of a study takes, and in words how they are known.
+
+    Args:
+        study: the plan.
+        ledger: finished cells in it tell how fast this machine is; None where there is none.
+    """
+    rates = _measured_rates(study, ledger) if ledger is not None else {}
     origin = "as cells in this ledger ran" if rates else "as on the machine of the README"
-    seconds = [_seconds(cell, rates, study) for cell in study.cells]
+    return {cell: _seconds(cell, rates, study) for cell in study.cells}, origin
+
+
+def _time(study: Study, ledger: Ledger, num_concurrent: int) -> str:
+    by_cell, origin = cell_seconds(study, ledger)
+    seconds = list(by_cell.values())
     total = max(sum(seconds) / num_concurrent, max(seconds))
     return f"time: about {total / 60:.0f} minutes, {num_concurrent} cells at once, {origin}"
 

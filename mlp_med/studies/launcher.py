@@ -1,4 +1,4 @@
-"""Runs cells on this machine: one fresh process a cell, as many at once as its cores allow.
+"""Runs cells on this machine: one fresh process a cell, as many at once as it has room for.
 
 The processes are forked from a server that has imported TensorFlow, Keras and MLflow but run
 nothing (`forkserver`), so that a cell starts in a fraction of a second with clean memory figures.
@@ -14,7 +14,7 @@ import threading
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
@@ -25,6 +25,7 @@ from mlp_med.cores import memory_nodes
 from mlp_med.errors import MlpMedError
 from mlp_med.ledger.spool import CellStart
 from mlp_med.studies.cell import Cell
+from mlp_med.studies.room import Machine, Needs, has_room
 from mlp_med.training.memory import peak_memory_bytes
 
 POLL_SECONDS = 0.5
@@ -50,6 +51,27 @@ class Order:
     data_dir: str
     launched_at: float
     start: CellStart | None = None
+
+
+@dataclass(frozen=True)
+class Job:
+    """A cell that waits for a place.
+
+    Attributes:
+        needs: what the cell takes of a machine.
+        open: called when there is a place, so that a run is opened only then; None where the cell
+            needs no process any more, as when another sweep holds it.
+    """
+
+    needs: Needs
+    open: Callable[[], Order | None]
+
+
+@dataclass(frozen=True)
+class Started:
+    """The cell's process begins on another machine, which these tags of the run describe."""
+
+    tags: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -79,13 +101,17 @@ class Failed:
     peak_memory_bytes: int | None = None
 
 
-Event = Progress | Done | Failed
+TAKEN_OVER = Failed(
+    "interrupted", "another sweep has taken the cell over, since this one was silent for too long"
+)
+Event = Started | Progress | Done | Failed
 Work = Callable[[Order, Callable[[Progress], None]], None]
 
 
 @dataclass
 class _Running:
     order: Order
+    needs: Needs
     process: ForkServerProcess
     connection: Connection
     temporary_dir: Path
@@ -95,47 +121,63 @@ class _Running:
 
 
 def launch_local(
-    orders: Iterable[Callable[[], Order]],
+    jobs: Iterable[Job],
     work: Work,
     on_event: Callable[[Order, Event], None],
     *,
-    num_concurrent: int,
+    machine: Machine,
     preload: list[str],
+    is_lost: Callable[[Order], bool] = lambda order: False,
+    pin: bool = True,
 ) -> None:
-    """Runs every order in a process of its own.
+    """Runs every job in a process of its own, the first that there is room for before the others.
 
     Args:
-        orders: each is called when a process is free, so that a run is opened only then.
+        jobs: what is to run.
         work: what the process does; importable by name. It returns when the results are kept.
         on_event: called in this process with each order's events; exactly one Done or Failed.
-        num_concurrent: processes at once.
+        machine: the room that there is.
         preload: modules that the fork server imports beforehand.
+        is_lost: asked while an order runs; where true its process is ended.
+        pin: keeps a process on cores next to one memory. Not for a caller that is one of several
+            on this machine, which cannot know where the others' processes are.
 
     Raises:
         KeyboardInterrupt: after every process has been ended; their orders get no last event.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(preload)
-    waiting = iter(orders)
+    waiting = list(jobs)
     running: list[_Running] = []
     try:
         while True:
-            while len(running) < num_concurrent and (make := next(waiting, None)) is not None:
-                order = make()
-                running.append(_start(context, order, work, _place(order.cell, running)))
+            while (job := _next(waiting, running, machine)) is not None:
+                waiting.remove(job)
+                if (order := job.open()) is not None:
+                    cores = _place(order.cell, running) if pin else _all_cores()
+                    running.append(_start(context, order, job.needs, work, cores))
             if not running:
                 return
             _listen(running, on_event)
-            for ended in [job for job in running if job.process.exitcode is not None]:
+            for lost in [each for each in running if is_lost(each.order)]:
+                lost.process.kill()
+                lost.process.join()
+                lost.outcome = TAKEN_OVER
+            for ended in [each for each in running if each.process.exitcode is not None]:
                 _drain(ended, on_event)
                 running.remove(ended)
                 on_event(ended.order, _outcome(ended))
                 _remove(ended)
     finally:
-        for job in running:
-            job.process.kill()
-            job.process.join()
-            _remove(job)
+        for left in running:
+            left.process.kill()
+            left.process.join()
+            _remove(left)
+
+
+def _next(waiting: list[Job], running: list[_Running], machine: Machine) -> Job | None:
+    taken = [job.needs for job in running]
+    return next((job for job in waiting if has_room(machine, job.needs, taken)), None)
 
 
 def _place(cell: Cell, running: list[_Running]) -> frozenset[int]:
@@ -145,19 +187,23 @@ def _place(cell: Cell, running: list[_Running]) -> frozenset[int]:
     """
     nodes = memory_nodes()
     if cell.intra_op_threads > max(map(len, nodes)):
-        return frozenset().union(*nodes)
+        return _all_cores()
     cells_on = Counter(job.cores for job in running)
     large_enough = [node for node in nodes if len(node) >= cell.intra_op_threads]
     return min(large_enough, key=lambda node: cells_on[node] / len(node))
 
 
-def _start(context: Any, order: Order, work: Work, cores: frozenset[int]) -> _Running:
+def _all_cores() -> frozenset[int]:
+    return frozenset[int]().union(*memory_nodes())
+
+
+def _start(context: Any, order: Order, needs: Needs, work: Work, cores: frozenset[int]) -> _Running:
     temporary_dir = Path(tempfile.mkdtemp(prefix="mlp_med-cell-"))
     ours, theirs = context.Pipe()
     process = context.Process(target=_main, args=(work, order, theirs, str(temporary_dir), cores))
     process.start()
     theirs.close()  # so that this end reads end-of-file once the process is gone
-    return _Running(order, process, ours, temporary_dir, cores)
+    return _Running(order, needs, process, ours, temporary_dir, cores)
 
 
 def _listen(running: list[_Running], on_event: Callable[[Order, Event], None]) -> None:

@@ -91,11 +91,19 @@ class StudyProgress:
         total = sum(work_of(cell, self._spatial_dims) for cell in pending)
         self._bar.update(self._task, total=total or 1.0)
 
+    def waiting(self, held: list[Cell]) -> None:
+        """Says what keeps a sweep that has nothing left to run."""
+        self._console.print(f"waiting for {len(held)} cells that other sweeps of the study run")
+
     def event(self, cell: Cell, event: Event) -> None:
         """Moves the bar, and prints a line for a cell that ended."""
         if isinstance(event, Seen):
             self._fractions[cell.hash] = event.examples_seen / cell.budget_examples
-        else:
+        elif isinstance(event, Failed) and event.kind == "lost_node":
+            self._fractions[cell.hash] = 0.0
+            line = f"lost {self._label(cell)}: {event.message}; it starts again"
+            self._console.print(line, style="yellow", markup=False)
+        elif isinstance(event, Done | Failed):
             self._fractions[cell.hash] = 1.0
             self._print_end(cell, event)
         completed = sum(
@@ -103,6 +111,10 @@ class StudyProgress:
             for name, fraction in self._fractions.items()
         )
         self._bar.update(self._task, completed=completed, description=self._counts())
+
+    def _label(self, cell: Cell) -> str:
+        fold = "" if cell.fold == OWN_SPLITS else f", fold {cell.fold}"
+        return f"{self._arm_names[cell.hash]}, seed {cell.seed}{fold}"
 
     def _ended(self) -> int:
         return sum(fraction == 1.0 for fraction in self._fractions.values())
@@ -112,8 +124,7 @@ class StudyProgress:
         return f"{self._ended()}/{len(self._cells)} cells{failed}"
 
     def _print_end(self, cell: Cell, event: Done | Failed) -> None:
-        fold = "" if cell.fold == OWN_SPLITS else f", fold {cell.fold}"
-        label = f"{self._arm_names[cell.hash]}, seed {cell.seed}{fold}"
+        label = self._label(cell)
         if isinstance(event, Failed):
             self._num_failed += 1
             reason = event.message.strip().splitlines()[-1]

@@ -16,8 +16,9 @@ from mlp_med.ledger.read import CellRecord, StudyRecord, load_predictions, read_
 from mlp_med.ledger.store import Ledger
 from mlp_med.studies.cell import Cell
 from mlp_med.studies.comparison import compare_predictions, label_of
-from mlp_med.studies.launcher import Event, Failed, Order, launch_local
+from mlp_med.studies.launcher import Event, Failed, Job, Order, launch_local
 from mlp_med.studies.provenance import code_digest, environment, git_commit
+from mlp_med.studies.room import Machine, Needs
 from mlp_med.studies.worker import PRELOAD, SendProgress, train_and_save
 
 
@@ -143,12 +144,12 @@ def rerun_cells(
     with tempfile.TemporaryDirectory(prefix="mlp_med-rerun-") as directory:
         launch_local(
             [
-                functools.partial(order, *about)
+                Job(Needs(threads=1), functools.partial(order, *about))
                 for about in zip(records, cells, data_dirs, strict=True)
             ],
             functools.partial(_train_into, directory=directory),
             handle,
-            num_concurrent=num_concurrent,
+            machine=Machine("this machine", cores=num_concurrent, memory_bytes=0),
             preload=PRELOAD,
         )
         return [

@@ -4,7 +4,7 @@ from mlp_med.ledger import names
 from mlp_med.ledger.read import load_predictions, read_study
 
 # Of one run and no other: when, where, and under which name.
-OWN_TAGS = {names.PARENT_RUN, names.CELL_START, "mlflow.artifactLocation"}
+OWN_TAGS = {names.PARENT_RUN, names.CELL_START, names.LEASE, names.TAG_PREFIX + "holder"}
 
 
 def snapshot(ledger, study_run_id, *, values=True):

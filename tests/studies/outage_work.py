@@ -1,5 +1,6 @@
 """A study whose cells train nothing, so that its server can be taken away under it."""
 
+import functools
 import sys
 import time
 from pathlib import Path
@@ -11,10 +12,14 @@ from mlp_med.evidence.claim import Claim
 from mlp_med.ledger.read import LATER_PARAMS
 from mlp_med.studies import run, worker
 from mlp_med.studies.cell import Cell
+from mlp_med.studies.launcher import launch_local
+from mlp_med.studies.room import Machine, Needs
 from mlp_med.studies.study import Study
+from mlp_med.studies.worker import PRELOAD
 from tests.studies.synthetic import dataset_info
 
 NUM_CELLS = 6
+ONE_AT_ONCE = Machine("here", 1, 0)
 HELD = 1  # this cell ends only when it is told to, by a file
 
 FIELDS = {
@@ -89,7 +94,8 @@ def main(tracking_uri: str, data_dir: str) -> None:
         record = run.run_study(
             study_in(data_dir),
             open_ledger(tracking_uri),
-            num_concurrent=1,
+            launch=functools.partial(launch_local, machine=ONE_AT_ONCE, preload=PRELOAD),
+            needs_of=lambda cells: [Needs(1)] * len(cells),
             on_event=lambda cell, event: print(cell.seed, type(event).__name__, flush=True),
         )
     except MlpMedError as error:

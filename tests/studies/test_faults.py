@@ -15,7 +15,8 @@ from mlp_med.ledger.delivery import Delivery, start_or_key, tell
 from mlp_med.ledger.read import find_studies, read_study
 from mlp_med.ledger.spool import Spool
 from mlp_med.ledger.store import open_ledger
-from mlp_med.studies.launcher import Done, Failed, Order, launch_local
+from mlp_med.studies.launcher import Done, Failed, Job, Order, launch_local
+from mlp_med.studies.room import Machine, Needs
 from tests.faults import fault
 from tests.ledger.snapshot import snapshot
 from tests.ledger.synthetic import plan
@@ -92,15 +93,19 @@ def test_a_cell_that_the_kernel_kills_for_want_of_memory_is_told_with_its_peak(m
         if group is None:
             pytest.skip("no control group of memory can be made here")
         ends = {}
-        orders = [
-            lambda seed=seed: Order(make_cell(seed=seed), str(seed), "", str(group), 0.0)
+        jobs = [
+            Job(
+                Needs(1),
+                lambda seed=seed: Order(make_cell(seed=seed), str(seed), "", str(group), 0.0),
+            )
             for seed in (0, 1)
         ]
 
         def note(order, event):
             ends[order.cell.seed] = event
 
-        launch_local(orders, fill_memory, note, num_concurrent=1, preload=[])
+        here = Machine("here", 1, 0)
+        launch_local(jobs, fill_memory, note, machine=here, preload=[])
     assert isinstance(ends[0], Failed)
     assert (ends[0].kind, "SIGKILL" in ends[0].message) == ("killed", True)
     assert "out of memory" in ends[0].message

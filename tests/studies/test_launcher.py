@@ -1,3 +1,4 @@
+import functools
 import os
 import signal
 import subprocess
@@ -8,25 +9,30 @@ from pathlib import Path
 import pytest
 
 from mlp_med.studies import launcher
-from mlp_med.studies.launcher import Done, Failed, Order, Progress, launch_local
+from mlp_med.studies.launcher import TAKEN_OVER, Done, Failed, Job, Order, Progress, launch_local
+from mlp_med.studies.room import Machine, Needs
 from tests.faults import fault
 from tests.studies.launcher_work import do_as_the_seed_says
 
 
 @pytest.fixture
 def launch(make_cell, tmp_path):
-    def run(seeds, num_concurrent=2):
+    def run(seeds, num_concurrent=2, **options):
         events = []
-        orders = [
-            (lambda seed=seed: Order(make_cell(seed=seed), str(seed), "", str(tmp_path), 0.0))
+        jobs = [
+            Job(
+                Needs(1),
+                lambda seed=seed: Order(make_cell(seed=seed), str(seed), "", str(tmp_path), 0.0),
+            )
             for seed in seeds
         ]
         launch_local(
-            orders,
+            jobs,
             do_as_the_seed_says,
             lambda order, event: events.append((order.cell.seed, event)),
-            num_concurrent=num_concurrent,
+            machine=Machine("here", num_concurrent, 0),
             preload=[],
+            **options,
         )
         return events
 
@@ -56,6 +62,49 @@ def test_each_way_to_end_is_told_apart_and_stops_no_other_cell(launch):
 def test_progress_arrives_before_the_end(launch):
     events = [event for _, event in launch([0])]
     assert events == [Progress(40), Done()]
+
+
+def test_a_cell_that_another_sweep_took_over_is_ended(launch, tmp_path):
+    note = tmp_path / "5.pid"
+    events = launch(
+        [5, 0], is_lost=lambda order: order.cell.seed == 5 and note.exists() and note.read_text()
+    )
+    ends = {seed: event for seed, event in events if not isinstance(event, Progress)}
+    assert ends[0] == Done()
+    assert (ends[5].kind, ends[5].message) == (TAKEN_OVER.kind, TAKEN_OVER.message)
+    assert not Path(f"/proc/{note.read_text().splitlines()[0]}").exists()
+
+
+def test_memory_counts_as_cores_do(make_cell, tmp_path):
+    running, most = set(), []
+
+    def open_order(seed):
+        running.add(seed)
+        most.append(len(running))
+        return Order(make_cell(seed=seed), str(seed), "", str(tmp_path), 0.0)
+
+    def end(order, event):
+        if isinstance(event, Done | Failed):
+            running.discard(order.cell.seed)
+
+    jobs = [Job(Needs(1, 6), functools.partial(open_order, seed)) for seed in (0, 6, 7)]
+    machine = Machine("here", cores=8, memory_bytes=11)
+    launch_local(jobs, do_as_the_seed_says, end, machine=machine, preload=[])
+    assert most == [1, 1, 1]
+
+
+def test_a_job_that_needs_no_process_any_more_stops_no_other(make_cell, tmp_path):
+    order = Order(make_cell(seed=0), "0", "", str(tmp_path), 0.0)
+    jobs = [Job(Needs(1), lambda: None), Job(Needs(1), lambda: order)]
+    events = []
+    launch_local(
+        jobs,
+        do_as_the_seed_says,
+        lambda _, event: events.append(event),
+        machine=Machine("here", 1, 0),
+        preload=[],
+    )
+    assert events[-1] == Done()
 
 
 def test_a_cell_has_its_own_process_and_temporary_directory_which_is_removed(launch, tmp_path):
@@ -95,7 +144,8 @@ import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
 sys.path.insert(0, {str(Path.cwd())!r})
 from mlp_med.studies.cell import Cell
-from mlp_med.studies.launcher import Order, launch_local
+from mlp_med.studies.launcher import Job, Order, launch_local
+from mlp_med.studies.room import Machine, Needs
 from tests.studies.launcher_work import do_as_the_seed_says
 cell = Cell(dataset="d", dataset_digest="", resolution=5, grid=5, control="none", model="m",
     depth="fixed", norm="batch", precision="float32", global_batch_size=1,
@@ -103,8 +153,8 @@ cell = Cell(dataset="d", dataset_digest="", resolution=5, grid=5, control="none"
     learning_rate=1, budget_examples=1, fold=-1, training_fraction=1.0, num_evaluations=1,
     stop_at_training_loss=0.0, augment=True, intra_op_threads=1, scored_split="test", seed=5)
 if __name__ == "__main__":
-    launch_local([lambda: Order(cell, "", "", {str(tmp_path)!r}, 0.0)], do_as_the_seed_says,
-        lambda *_: None, num_concurrent=1, preload=[])
+    jobs = [Job(Needs(1), lambda: Order(cell, "", "", {str(tmp_path)!r}, 0.0))]
+    launch_local(jobs, do_as_the_seed_says, lambda *_: None, machine=Machine("", 1, 0), preload=[])
 """
     path = tmp_path / "study.py"
     path.write_text(script)

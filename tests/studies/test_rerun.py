@@ -44,10 +44,10 @@ def rerun_of(study, monkeypatch):
     def run(results, changes=None):
         records = [record for record in study.cells if record.run_id in results]
 
-        def launch(orders, work, on_event, *, num_concurrent, preload):
-            assert num_concurrent == 2
-            for make in orders:
-                order = make()
+        def launch(jobs, work, on_event, *, machine, preload):
+            assert machine.cores == 2
+            for job in jobs:
+                order = job.open()
                 result = results[order.run_id]
                 if isinstance(result, Failed):
                     on_event(order, result)

@@ -1,0 +1,73 @@
+"""Room on machines: what a cell takes of one, and whether there is place beside those that run."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a cell takes while it runs.
+
+    Attributes:
+        threads: of one operation, as the cell's hash states them.
+        memory_bytes: the peak of its process by the memory plan; 0 where that knows none.
+    """
+
+    threads: int
+    memory_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What a machine offers to cells.
+
+    Attributes:
+        name: for people.
+        cores: that may be kept busy.
+        memory_bytes: that may be taken.
+        most_cells: at once, whatever the rest allows; None for no such limit.
+        num_gpus: that it has; a cell trains on one of them, or on all.
+        key: what the launcher calls it.
+    """
+
+    name: str
+    cores: int
+    memory_bytes: int
+    most_cells: int | None = None
+    num_gpus: int = 0
+    key: str = ""
+
+
+def has_room(machine: Machine, needs: Needs, taken: Sequence[Needs]) -> bool:
+    """Whether a cell may start on a machine beside those that run there.
+
+    A cell that needs more than the whole machine has runs there alone: the plan may err, and what
+    does not fit ends with a kind of failure of its own.
+    """
+    if not taken:
+        return machine.most_cells != 0
+    if machine.most_cells is not None and len(taken) >= machine.most_cells:
+        return False
+    threads = needs.threads + sum(each.threads for each in taken)
+    memory = needs.memory_bytes + sum(each.memory_bytes for each in taken)
+    return threads <= machine.cores and memory <= machine.memory_bytes
+
+
+def first_with_room(
+    machines: Sequence[Machine], needs: Needs, taken: Sequence[tuple[str, Needs]]
+) -> Machine | None:
+    """The machine with the fewest cells among those that have room; None where none has.
+
+    Args:
+        machines: by their keys.
+        needs: of the cell.
+        taken: by the cells that run: the machine's key, and what they take.
+    """
+    beside = {m.key: [each for key, each in taken if key == m.key] for m in machines}
+    free = [m for m in machines if has_room(m, needs, beside[m.key])]
+    # A cell larger than a machine goes to the largest, where it has the best chance.
+    return min(
+        free,
+        key=lambda m: (needs.memory_bytes > m.memory_bytes, len(beside[m.key]), -m.memory_bytes),
+        default=None,
+    )
