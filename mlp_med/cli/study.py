@@ -101,7 +101,9 @@ def study_run(
     tracking_uri: TrackingUri = DEFAULT_TRACKING_URI,
     workers: Annotated[
         int | None,
-        typer.Option("--workers", min=1, help="Cells at once; as cores and memory allow."),
+        typer.Option(
+            "--workers", min=1, help="Cells at once at most; cores and memory may allow fewer."
+        ),
     ] = None,
     launcher: Launcher = LauncherChoice.local,
     address: Address = None,

@@ -33,7 +33,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mlp_med.errors import LedgerError, LedgerUnavailableError
+from mlp_med.errors import LedgerError
 from mlp_med.ledger import names
 from mlp_med.ledger.store import Ledger, ledger_errors
 from mlp_med.ledger.write_once import log_once
@@ -85,6 +85,7 @@ class Leases:
         self._ledger, self._clock, self._machine = ledger, clock, _machine()
         self._run_id = _leases_run(ledger, study_run_id)
         self._held: dict[str, int] = {}
+        self._untold: list[tuple[str, int]] = []  # released here, not yet in the ledger
         self._seen = _Known()
         self._holders: dict[str, _Holder] = {}
         self._refreshed: float | None = None
@@ -115,13 +116,18 @@ class Leases:
         return number
 
     def release(self, cell_hash: str) -> None:
-        """Gives the cell back, whatever came of it; nothing where it is not held."""
+        """Gives the cell back, whatever came of it; nothing where it is not held.
+
+        If the ledger is away it is told at the next renewal: nothing waits for that here.
+        """
         with self._lock:
             number = self._held.pop(cell_hash, None)
-        if number is not None:
-            self._log_once(f"{cell_hash}.{number}.released", self.holder)
-            with self._lock:
-                self._seen.released.add((cell_hash, number))
+            if number is None:
+                return
+            self._seen.released.add((cell_hash, number))
+            self._untold.append((cell_hash, number))
+        with suppress(LedgerError):
+            self._tell_released()
 
     def is_live(self, cell_hash: str, number: int) -> bool:
         """Whether that lease is the cell's last, not released, and its holder not gone.
@@ -168,6 +174,7 @@ class Leases:
         """
         self._count += 1
         self._set_tag(str(self._count))
+        self._tell_released()
         self.refresh()
 
     @contextmanager
@@ -192,10 +199,11 @@ class Leases:
         finally:
             ended.set()
             thread.join(self.lease_seconds)
-            with suppress(LedgerUnavailableError):  # what is not released expires
+            for cell_hash in list(self._held):
+                self.release(cell_hash)
+            with suppress(LedgerError):  # away: then the others wait for the lease's end
                 self._ledger.require_answer()
-                for cell_hash in list(self._held):
-                    self.release(cell_hash)
+                self._tell_released()
                 self._set_tag(ENDED)
 
     def refresh(self) -> None:
@@ -210,6 +218,14 @@ class Leases:
                 else:
                     self._seen.add(cell_hash, int(number), value)
             self._observe(data.tags)
+
+    def _tell_released(self) -> None:
+        if self._untold:
+            self._ledger.require_answer()
+        for cell_hash, number in list(self._untold):
+            self._log_once(f"{cell_hash}.{number}.released", self.holder)
+            with self._lock, suppress(ValueError):  # the other thread was quicker
+                self._untold.remove((cell_hash, number))
 
     def _observe(self, tags: dict[str, str]) -> None:
         now = self._clock()

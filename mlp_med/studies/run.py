@@ -220,7 +220,7 @@ class _Sweep:
         elif isinstance(event, Done):
             self.delivery.deliver_if_possible()
         if isinstance(event, Failed) and event.kind in CUT_SHORT:
-            self._release(order.cell)
+            self._leases.release(order.cell.hash)
             if event.kind == "interrupted":  # taken over; on a lost node the launcher begins again
                 self._held_elsewhere.append(order.cell)
             self._on_event(order.cell, event)
@@ -261,14 +261,9 @@ class _Sweep:
         self.delivery.finish()
         self._tell_machines()
 
-    def _release(self, cell: Cell) -> None:
-        with contextlib.suppress(LedgerUnavailableError):  # it ends with this sweep
-            self._ledger.require_answer()
-            self._leases.release(cell.hash)
-
     def _end(self, cell: Cell, event: Done | Failed) -> None:
         self._ended.add(cell.hash)
-        self._release(cell)
+        self._leases.release(cell.hash)
         self._on_event(cell, event)
 
     def _is_lost(self, order: Order) -> bool:

@@ -159,6 +159,26 @@ def test_a_failed_write_of_a_lease_is_no_lease(ledger, pair, monkeypatch):
     assert theirs.take(CELL) is None
 
 
+def test_a_release_that_the_ledger_did_not_hear_is_told_later(ledger, pair, monkeypatch):
+    from mlflow.exceptions import MlflowException
+
+    ours, theirs = pair
+    ours.take(CELL)
+
+    def is_away(*_):
+        raise MlflowException("no answer")
+
+    with monkeypatch.context() as while_away:
+        for call in ("log_param", "get_run"):
+            while_away.setattr(ledger.client, call, is_away)
+        ours.release(CELL)
+    theirs.refresh()
+    assert theirs.others() == [CELL]
+    ours.renew()
+    theirs.refresh()
+    assert theirs.others() == []
+
+
 def test_only_what_no_live_sweep_holds_is_marked_interrupted(ledger, study, pair):
     ours, theirs = pair
     runs = {}
