@@ -45,7 +45,7 @@ class ServerProcess:
                 preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
             )
 
-    def wait_until_it_answers(self, seconds=120):
+    def wait_until_it_answers(self, seconds=300):
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             assert self.process.poll() is None, self.log.read_text()

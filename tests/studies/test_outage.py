@@ -25,13 +25,13 @@ def start(tracking_uri, data_dir):
 
 
 def end_of(study, code=0):
-    printed, errors = study.communicate(timeout=240)
+    printed, errors = study.communicate(timeout=400)
     assert study.returncode == code, errors
     assert "Traceback" not in errors
     return printed, errors
 
 
-def wait_for(path, seconds=120):
+def wait_for(path, seconds=300):
     deadline = time.monotonic() + seconds
     while not path.exists():
         assert time.monotonic() < deadline, f"waited in vain for {path}"
