@@ -22,7 +22,7 @@ MLP_MED := $(VENV)/bin/mlp-med
 export MLFLOW_TRACKING_URI ?= sqlite:///$(abspath $(RUNS))/mlflow.db
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: help install-study install-test smoke study resolution dsb2017 slides slides-pilot mammography screening pilot more-data batch batch-pilot interaction interaction-pilot splitting splitting-pilot memory-fits platforms controls controls-full calibration report rerun ui bench test lint lock clean
+.PHONY: help install-study install-test smoke study resolution dsb2017 slides slides-pilot mammography screening pilot more-data batch batch-pilot interaction interaction-pilot splitting splitting-pilot memory-fits platforms controls controls-full calibration report rerun ui serve bench test faults lint lock clean
 
 help:  ## explain every target
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -155,6 +155,9 @@ rerun: install-study  ## train one cell again from the ledger and compare: make 
 ui: install-study  ## MLflow's own UI over the ledger, on the loopback; Ctrl-C ends every process
 	$(MLP_MED) ui
 
+serve: install-test  ## MLflow's own tracking server for studies on many machines, on the loopback (the extra server is in the tests' lock)
+	$(MLP_MED) serve --directory $(RUNS)/server
+
 bench: install-study  ## our training step beside PyTorch's: a table, a figure and their JSON in build/bench
 	test -x $(BENCH_VENV)/bin/python || $(PYTHON) -m venv $(BENCH_VENV)
 	$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check 'torch==2.13.0' numpy
@@ -164,6 +167,10 @@ bench: install-study  ## our training step beside PyTorch's: a table, a figure a
 test: install-test  ## install, lint, types, tests (≤15 minutes on 2 cores)
 	$(MAKE) --no-print-directory lint
 	$(VENV)/bin/pytest --quiet --numprocesses 2 --dist loadfile
+
+faults: install-test  ## the faults that the tests inject on purpose: what is seen, what is lost, how it goes on; a table in build/faults.md
+	$(VENV)/bin/pytest --quiet --numprocesses 2 --dist loadfile -m fault --fault-table build/faults.md
+	@cat build/faults.md
 
 lint: install-test  ## ruff, mypy, import-linter
 	$(VENV)/bin/ruff check .

@@ -13,7 +13,6 @@ that has passed there is no verdict.
     make controls-full     both for studies of full size; writes experiments/controls-full.json
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +21,7 @@ from typing import Any
 from experiments.sizes import Size
 from mlp_med.errors import EvidenceError
 from mlp_med.evidence.controls import Controls, read_record
+from mlp_med.json_records import read_json_object
 from mlp_med.phantoms.controls import FINE_BLOB_MM
 from mlp_med.studies.provenance import code_digest, common_code_digest, evidence_digest
 
@@ -90,9 +90,13 @@ def recorded_controls(plan: Mapping[str, Any]) -> Controls:
     """
     pair = pair_for(plan["size"])
     try:
-        record = json.loads(pair.record.read_text()) if pair.record.exists() else None
+        record = None
+        if pair.record.exists():
+            record = read_json_object(pair.record, EvidenceError, f"run: {pair.command}")
+            if not all(outcome["passed"] in (True, False) for outcome in record["outcomes"]):
+                raise ValueError("an outcome neither passed nor failed")
         return read_record(record, _digests_of(plan), pair.command)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise EvidenceError(
             f"{pair.record} is no record of the controls ({error!r}); run: {pair.command}"
         ) from error

@@ -36,6 +36,10 @@ class LedgerError(MlpMedError):
     """The tracking store cannot be opened, read or written."""
 
 
+class LedgerUnavailableError(LedgerError):
+    """The tracking store does not answer or cannot write just now; later it may."""
+
+
 class StudyError(MlpMedError):
     """A study was asked for that does not exist or cannot be run as asked."""
 

@@ -16,6 +16,7 @@ from PIL import Image
 
 from mlp_med.ledger.read import load_predictions, read_study
 from mlp_med.ledger.store import open_ledger
+from tests.faults import fault
 
 NUM_PATCHES = 120
 NUM_CELLS = 10  # two resolutions, the upsampled one, A/A and permuted labels; two seeds each
@@ -122,6 +123,11 @@ def test_a_rerun_from_the_ledger_alone_is_bit_identical(finished):
     assert "identical bit for bit" in mlp_med("rerun", cell.run_id, cwd=finished)
 
 
+def test_the_predictions_of_a_finished_study_are_those_that_were_kept(finished):
+    printed = mlp_med("study", "verify", "resolution_matters", cwd=finished)
+    assert f"{NUM_CELLS} of {NUM_CELLS} done cells have the predictions" in printed
+
+
 def test_a_random_sample_is_rerun_and_counted(finished):
     sample = ["--study", "resolution_matters", "--sample", "2", "--seed", "0"]
     printed = mlp_med("rerun", *sample, cwd=finished)
@@ -135,6 +141,12 @@ def test_a_rerun_of_what_is_not_a_done_cell_is_refused(finished):
     mlp_med("rerun", "no-such-run", cwd=finished, code=2)
 
 
+@fault(
+    "SIGKILL of a sweep",
+    sees="nothing more",
+    lost="the running cells",
+    goes_on="the same command goes on from the cells that are done",
+)
 def test_a_study_killed_in_the_middle_goes_on_and_ends_as_if_it_had_not_been(
     patches, finished, tmp_path
 ):
@@ -224,6 +236,9 @@ BUILD_OF_NOTHING = ["data", "build", "luna16", "--source", "absent"]
         (["data", "check", "no_such_dataset", "--source", "."], "there is no dataset"),
         (["data", "build", "luna16", "--source", "absent"], "absent"),
         (["study", "list", "--nonsense"], "No such option"),
+        (["rerun", "a-run", "--at", "HEAD"], "--at reruns a sample"),
+        (["rerun", "--study", "x", "--at", "no-such-commit"], "knows no commit"),
+        (["serve", "--backend-store-uri", "http://me:secret@host"], "expected a database"),
         ([*BUILD_OF_NOTHING, "--beam-option", "direct_num_workers=2"], "name it: --beam-runner"),
         (
             [*BUILD_OF_NOTHING, "--beam-runner", "DirectRunner", "--workers", "2"],
@@ -234,6 +249,7 @@ BUILD_OF_NOTHING = ["data", "build", "luna16", "--source", "absent"]
 def test_a_users_mistake_is_one_clear_message(arguments, message, tmp_path):
     printed = mlp_med(*arguments, cwd=tmp_path, code=2)
     assert message in printed
+    assert "secret" not in printed
 
 
 def test_a_ledger_that_cannot_be_written_stops_the_study_before_it_starts(patches, tmp_path):
@@ -244,7 +260,8 @@ def test_a_ledger_that_cannot_be_written_stops_the_study_before_it_starts(patche
 
 def test_help_names_every_verb_without_importing_tensorflow_or_mlflow(tmp_path):
     printed = mlp_med("--help", cwd=tmp_path)
-    assert all(verb in printed for verb in ("phantom", "data", "study", "report", "rerun", "ui"))
+    verbs = ("phantom", "data", "study", "report", "rerun", "serve", "ui")
+    assert all(verb in printed for verb in verbs)
     heavy = "import sys, mlp_med.cli; print({'tensorflow', 'mlflow', 'keras'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", heavy], text=True, capture_output=True, check=True)
     assert done.stdout.strip() == "set()"

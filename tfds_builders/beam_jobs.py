@@ -4,6 +4,8 @@ Only jobs go through the runner, and they are small. Crops and records go by way
 directory, which every worker must see under the same path, as it must see the source.
 """
 
+import builtins
+import json
 import logging
 import pickle
 import shutil
@@ -15,6 +17,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from mlp_med import errors
 from mlp_med.errors import DatasetError
 
 
@@ -85,13 +88,32 @@ def _run_one(work: bytes, notes: str) -> None:
         function, job = pickle.loads(work)
         function(job)
     except Exception as error:
-        # A runner keeps of an error what it likes, often its text alone. Where that is all that can
-        # be kept, so be it: the error goes on in any case.
-        with suppress(Exception):
-            note = pickle.dumps(error)
-            pickle.loads(note)
-            (Path(notes) / uuid.uuid4().hex).write_bytes(note)
+        # A runner keeps of an error what it likes, often its text alone.
+        with suppress(OSError):  # the error goes on in any case
+            note = Path(notes) / uuid.uuid4().hex
+            unfinished = note.with_suffix(".unfinished")
+            unfinished.write_text(json.dumps(_noted(error)), "utf-8")
+            unfinished.replace(note)
         raise
+
+
+def _noted(error: Exception) -> dict[str, Any]:
+    """Plain values: what lies in a folder that others may write to is never unpickled."""
+    number = error.errno if isinstance(error, OSError) else None
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    filename = None if getattr(error, "filename", None) is None else str(error.filename)
+    return {"kind": type(error).__name__, "text": text, "errno": number, "filename": filename}
+
+
+def _as_raised(note: dict[str, Any]) -> Exception:
+    """An error of the kind that was noted, where that is one of ours or of Python's own."""
+    if note["errno"] is not None:
+        return OSError(note["errno"], note["text"], note["filename"])
+    kind = getattr(errors, note["kind"], None) or getattr(builtins, note["kind"], None)
+    if isinstance(kind, type) and issubclass(kind, Exception):
+        with suppress(TypeError):  # some want more than a text
+            return kind(note["text"])
+    return RuntimeError(f"{note['kind']}: {note['text']}")
 
 
 @contextmanager
@@ -102,9 +124,10 @@ def _errors_of_jobs(beam: BeamRun) -> Iterator[Path]:
     try:
         yield notes
     except Exception as failure:
-        noted = sorted(notes.iterdir(), key=lambda path: path.stat().st_mtime_ns)
+        noted = [path for path in notes.iterdir() if not path.suffix]
         if noted:
-            raise pickle.loads(noted[0].read_bytes()) from failure
+            first = min(noted, key=lambda path: path.stat().st_mtime_ns)
+            raise _as_raised(json.loads(first.read_text("utf-8"))) from failure
         told = (str(failure).strip() or repr(failure)).splitlines()
         raise DatasetError(
             f"the Beam runner {beam.runner} failed: {told[-1][:500]}; see that it runs, and that "

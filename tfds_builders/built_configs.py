@@ -3,18 +3,31 @@
 from pathlib import Path
 from typing import Any
 
-import tensorflow_datasets as tfds
+from mlp_med.errors import DatasetError
+from mlp_med.json_records import read_json_object
+
+METADATA = "metadata.json"  # as `tfds.core.MetadataDict` calls it
+EXPECTED = {"source": str, "source_digest": str, "examples_digest": str, "options": dict}
 
 
 def built_metadata(
     data_dir: Path, dataset: str, config: str, version: Any
 ) -> dict[str, Any] | None:
-    """The metadata of a built config, or None where it is not built."""
+    """The metadata of a built config, or None where it is not built.
+
+    Raises:
+        DatasetError: the metadata are damaged.
+    """
     folder = data_dir / dataset / config / str(version)
     if not (folder / "dataset_info.json").is_file():
         return None
-    metadata = tfds.core.MetadataDict()
-    metadata.load_metadata(folder)
+    mend = f"remove {folder} and build it again"
+    metadata = read_json_object(folder / METADATA, DatasetError, mend)
+    wrong = [name for name, kind in EXPECTED.items() if not isinstance(metadata.get(name), kind)]
+    if wrong:
+        raise DatasetError(
+            f"{folder / METADATA}: expected what a build writes as {', '.join(wrong)}; {mend}"
+        )
     return metadata
 
 

@@ -13,6 +13,7 @@ import PIL
 import SimpleITK as sitk  # noqa: N813
 
 from mlp_med import imaging
+from mlp_med.errors import DatasetError
 from tfds_builders.hashing import digest_of
 
 
@@ -48,5 +49,14 @@ def remove_others(folder: Path, wanted: Iterable[Path]) -> None:
 
 
 def open_crops(path: Path) -> np.ndarray:
-    """Maps a crop file into memory, read-only."""
-    return np.lib.format.open_memmap(path, mode="r")
+    """Maps a crop file into memory, read-only; an array of pickled objects is refused unread.
+
+    Raises:
+        DatasetError: the file is no array of numbers, or is cut short.
+    """
+    try:
+        return np.lib.format.open_memmap(path, mode="r")
+    except ValueError as error:
+        raise DatasetError(
+            f"{path}: is no crop file ({error}); remove it and build again: it is rendered anew"
+        ) from error

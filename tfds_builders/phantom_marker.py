@@ -1,7 +1,9 @@
 """PHANTOM.json in a source's root: its files were drawn by a program."""
 
-import json
 from pathlib import Path
+
+from mlp_med.errors import SourceError
+from mlp_med.json_records import read_json_object
 
 MARKER = "PHANTOM.json"
 
@@ -16,10 +18,10 @@ def unfinished_phantom(root: Path) -> list[str]:
     if not is_phantom(root):
         return []
     try:
-        complete = json.loads((root / MARKER).read_text()).get("complete", True)
-    except (OSError, ValueError, AttributeError):
-        return [f"{root / MARKER}: is no readable JSON object; write the phantom again"]
-    if complete:
+        marker = read_json_object(root / MARKER, SourceError, "write the phantom again")
+    except SourceError as error:
+        return [str(error)]
+    if marker.get("complete", True):
         return []
     return [
         f"{root / MARKER}: the phantom is not finished (complete: false); write it again with the "

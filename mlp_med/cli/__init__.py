@@ -4,6 +4,7 @@ Heavy imports wait inside the commands, so that --help is quick.
 """
 
 import sys
+import traceback
 
 from rich.console import Console
 
@@ -20,21 +21,30 @@ from mlp_med.cli import (  # noqa: F401  # they register their verbs
     plan,
     platforms,
     rerun,
+    serve,
     study,
     submission,
     verdict,
+    verify,
 )
 from mlp_med.cli.app import app
 from mlp_med.cli.datasets import quiet_tensorflow
 from mlp_med.errors import MlpMedError
+from mlp_med.ledger.credentials import without_credentials
 
 
 def main() -> None:
-    """Entry point: a user's mistake is one line and exit code 2, without a traceback."""
+    """Entry point: a user's mistake is one line and exit code 2, without a traceback.
+
+    Nothing that is printed here shows what a tracking URI holds of a password or token.
+    """
     quiet_tensorflow()
     try:
         app()
     except MlpMedError as error:
         errors = Console(stderr=True, highlight=False, soft_wrap=True)
-        errors.print(f"error: {error}", style="red", markup=False)
+        errors.print(f"error: {without_credentials(str(error))}", style="red", markup=False)
         sys.exit(2)
+    except Exception:  # a defect of ours, whose report may be passed on
+        sys.stderr.write(without_credentials(traceback.format_exc()))
+        sys.exit(1)

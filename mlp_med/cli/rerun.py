@@ -27,6 +27,19 @@ def rerun(
     data_dir: Annotated[
         Path | None, typer.Option("--data-dir", help="If the dataset has moved since.")
     ] = None,
+    at: Annotated[
+        str | None,
+        typer.Option("--at", help="With --study: rerun with the code and the lock of this commit."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="With --at: directory for the report.")
+    ] = None,
+    environments: Annotated[
+        Path, typer.Option("--environments", help="With --at: where these are made and kept.")
+    ] = Path("runs/environments"),
+    repository: Annotated[
+        Path | None, typer.Option("--repository", help="With --at: git repository; this one's.")
+    ] = None,
     tracking_uri: TrackingUri = DEFAULT_TRACKING_URI,
 ) -> None:
     """Train cells again from the ledger alone; exit 0 if all predictions are bit-identical."""
@@ -36,7 +49,14 @@ def rerun(
             f"expected the run id of a cell, or --study NAME with --sample N, got {got}; "
             "mlp-med study status NAME lists the runs"
         )
-    if study is not None:
+    if at is not None:
+        from mlp_med.cli.rerun_at import RerunAt, rerun_at
+
+        if study is None:
+            raise StudyError(f"--at reruns a sample: expected --study NAME, got the run {run_id}")
+        asked = RerunAt(study, at, sample, seed, dataset, size, data_dir, out, environments)
+        is_identical = rerun_at(asked, tracking_uri, repository)
+    elif study is not None:
         is_identical = _rerun_sample(study, sample, seed, dataset, size, data_dir, tracking_uri)
     else:
         is_identical = _rerun_one(str(run_id), data_dir, tracking_uri)

@@ -1,6 +1,5 @@
 """What running, planning and piloting a study share: build, open, pilot, plan, train."""
 
-import json
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -117,13 +116,13 @@ def recorded_pilot(prepared: Prepared) -> "PilotResult | None":
     """
     from experiments import PILOTS
     from mlp_med.phantoms.release import drawing
-    from mlp_med.studies.pilot import PilotResult
+    from mlp_med.studies.pilot_record import read_pilot
 
     piloted, dataset = _pilot_of(prepared.name), prepared.dataset.info.name
     path = PILOTS / f"{piloted}-{dataset}-{prepared.size_name}.json"
     if not path.exists():
         return None
-    found = PilotResult.from_dict(json.loads(path.read_text()))
+    found = read_pilot(path)
     drawn_by = drawing(Path(prepared.dataset.info.source))
     if not drawn_by or found.origin.get("drawing") != drawn_by:
         return None

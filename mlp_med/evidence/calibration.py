@@ -33,6 +33,7 @@ from scipy.stats import beta
 
 from mlp_med.errors import EvidenceError
 from mlp_med.evidence.simulation import SimulatedStudy, simulate_intervals
+from mlp_med.json_records import read_json_object
 
 MARGIN = 0.01
 NOMINAL = 0.025  # of either error
@@ -253,13 +254,13 @@ def read_record(path: Path) -> CalibrationRecord | None:
     if not path.is_file():
         return None
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json_object(path, EvidenceError, "make it again")
         table = pd.DataFrame(content["settings"])
         record = CalibrationRecord(
             str(content["digest"]), str(content["command"]), float(content["seconds"]), table
         )
         lacking = [rate for rate in RATES if rate not in table]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise EvidenceError(f"{path} is no calibration record ({error}); make it again.") from error
     if lacking:
         raise EvidenceError(f"{path} lacks {', '.join(lacking)}; make it again.")

@@ -112,7 +112,8 @@ def _read_file(path: Path) -> tuple[pd.DataFrame, str]:
         table = pd.read_parquet(path)
     except OSError as error:
         raise EvidenceError(f"cannot read {path}: {error.strerror or error}") from error
-    except ValueError as error:  # pyarrow's, pandas' and the decoder's errors are ValueErrors
+    # Most errors of pyarrow, pandas and the decoder are ValueErrors; the rest are of metadata.
+    except (ValueError, TypeError, LookupError, AttributeError, NotImplementedError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise EvidenceError(
             f"{path} is neither Parquet nor, by its name, a csv that can be read ({reason}); write "

@@ -14,11 +14,12 @@ from typing import Any, BinaryIO
 import numpy as np
 from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
+from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.filereader import read_partial
 from pydicom.uid import UID
 
 from mlp_med.errors import ImageError
+from mlp_med.imaging.claims import BoundedFile
 from mlp_med.imaging.encapsulated import TRANSFER_SYNTAXES, Stored, check_pixel_data
 
 KEYWORDS = (
@@ -42,6 +43,11 @@ KEYWORDS = (
 )
 TAGS: list[Any] = [tag_for_keyword(keyword) for keyword in KEYWORDS]
 PIXEL_DATA = 0x7FE00010
+# What pydicom, or Python, raises of an element that is not what its VR says.
+HEADER_ERRORS = (
+    *(ValueError, TypeError, AttributeError, LookupError, ArithmeticError),
+    BytesLengthException,
+)
 # Decoded by GDCM as well, but not looked into beforehand: big endian, JPEG with loss, JPEG-LS.
 NOT_LOOKED_INTO = (
     "1.2.840.10008.1.2.2",
@@ -92,7 +98,7 @@ def read_slice_header(path: Path) -> SliceHeader:
             transfer syntax says.
     """
     try:
-        with path.open("rb") as file, warnings.catch_warnings():
+        with BoundedFile(path) as file, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what matters of it is told as an error
             dataset, has_pixels = _wanted_elements(file)
             if not has_pixels:
@@ -107,8 +113,15 @@ def read_slice_header(path: Path) -> SliceHeader:
         raise ImageError(
             f"{path}: cannot be read as DICOM ({error}); copy the file again"
         ) from error
-    except (ValueError, TypeError, AttributeError, KeyError) as error:
-        raise ImageError(f"{path}: its DICOM header holds a value that is none: {error}") from error
+    except HEADER_ERRORS as error:
+        raise ImageError(
+            f"{path}: its DICOM header holds a value that is none: {shortly(error)}"
+        ) from error
+
+
+def shortly(error: Exception) -> str:
+    """What an error of a header says, without the bytes of it: a neighbour's may name a patient."""
+    return str(error).partition(" Instead received")[0]
 
 
 def _wanted_elements(file: BinaryIO) -> tuple[Dataset, bool]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from mlp_med.errors import ImageError
+from mlp_med.imaging.claims import require_plausible_size
 
 IMPLICIT = "1.2.840.10008.1.2"
 EXPLICIT = "1.2.840.10008.1.2.1"
@@ -65,6 +66,7 @@ def check_pixel_data(path: Path, file: BinaryIO, stored: Stored) -> int | None:
     Raises:
         ImageError: there is none, it is cut short, or it is not what the transfer syntax says.
     """
+    require_plausible_size(path, stored.num_bytes, os.fstat(file.fileno()).st_size)
     length = _enter(path, file, stored)
     if stored.syntax in (IMPLICIT, EXPLICIT):
         if length == UNDEFINED:

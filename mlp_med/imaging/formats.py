@@ -4,6 +4,8 @@ A DICOM series is a folder, a single slice is 2D. PNG, TIFF, JPEG and BMP know n
 of dots per inch is about paper, so their spacing is None here and has to be stated by the user.
 """
 
+import math
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -12,6 +14,7 @@ import numpy as np
 import SimpleITK as sitk  # noqa: N813
 
 from mlp_med.errors import ImageError
+from mlp_med.imaging.claims import require_beside, require_plausible_size
 from mlp_med.imaging.dicom_series import (
     SeriesHeader,
     arrange_slices,
@@ -19,14 +22,21 @@ from mlp_med.imaging.dicom_series import (
     read_series_header,
     read_slice_headers,
 )
-from mlp_med.imaging.metaimage import MetaHeader, check_compressed_data, parse_metaimage
+from mlp_med.imaging.metaimage import (
+    MetaHeader,
+    check_compressed_data,
+    check_metaimage_header,
+    parse_metaimage,
+)
 from mlp_med.imaging.nifti import check_nifti_data
+from mlp_med.imaging.nrrd import check_nrrd_header, is_nrrd
 from mlp_med.imaging.plane import Plane
 from mlp_med.imaging.volume import Volume
 
 FORMATS_WITHOUT_MM = ("PNGImageIO", "TIFFImageIO", "JPEGImageIO", "BMPImageIO")
 # Any of these gives a DICOM image its mm: PixelSpacing, ImagerPixelSpacing, NominalScanned….
 DICOM_SPACING_KEYS = ("0028|0030", "0018|1164", "0018|2010")
+METAIMAGE_SUFFIXES = (".mhd", ".mha")
 BYTE, SHORT, FLOAT = "uint8", "int16", "float32"
 DTYPES = {
     sitk.sitkUInt8: BYTE,
@@ -40,6 +50,11 @@ DTYPES = {
     sitk.sitkUInt64: FLOAT,
     sitk.sitkFloat32: FLOAT,
     sitk.sitkFloat64: FLOAT,
+}
+BYTES = {
+    **dict.fromkeys((sitk.sitkUInt8, sitk.sitkVectorUInt8, sitk.sitkInt8), 1),
+    **dict.fromkeys((sitk.sitkInt16, sitk.sitkUInt16), 2),
+    **dict.fromkeys((sitk.sitkInt32, sitk.sitkUInt32, sitk.sitkFloat32), 4),
 }
 
 
@@ -142,8 +157,9 @@ def image_files(path: Path) -> list[Path]:
         for line in head.splitlines():
             name, _, value = line.replace(":", "=", 1).partition("=")
             if name.strip().lower() in ("elementdatafile", "data file", "datafile"):
-                data = path.parent / value.strip()
-                files += [data] if data.is_file() else []
+                with suppress(ImageError):  # told when it is read
+                    data = require_beside(path, value.strip())
+                    files += [data] if data.is_file() else []
     if path.suffix.lower() == ".hdr":
         files += [file for file in (path.with_suffix(".img"),) if file.is_file()]
     return files
@@ -213,20 +229,32 @@ def _format(path: Path, reader: Any) -> str:
     return sitk.ImageFileReader.GetImageIOFromFileName(reader.GetFileName())
 
 
-def _open(path: Path | str) -> Any:
+def _open(path: Path) -> Any:
+    _check_header(path)
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     try:
         reader.ReadImageInformation()
-    except RuntimeError as error:
+    except (RuntimeError, UnicodeDecodeError) as error:
         raise ImageError(
             f"{path}: SimpleITK cannot read it as an image: {_last_line(error)}"
         ) from error
+    values = math.prod(reader.GetSize()) * reader.GetNumberOfComponents()
+    claimed = values * BYTES.get(reader.GetPixelID(), 8)
+    require_plausible_size(path, claimed, sum(file.stat().st_size for file in image_files(path)))
     return reader
 
 
+def _check_header(path: Path) -> None:
+    """Where a spoilt header would end the process, not only the reading."""
+    if path.suffix.lower() in METAIMAGE_SUFFIXES:
+        check_metaimage_header(path)
+    if is_nrrd(path):
+        check_nrrd_header(path)
+
+
 def _is_volume_of_metaimage(path: Path, reader: Any) -> bool:
-    return path.suffix.lower() in (".mhd", ".mha") and reader.GetDimension() == 3
+    return path.suffix.lower() in METAIMAGE_SUFFIXES and reader.GetDimension() == 3
 
 
 def _check_data(path: Path, reader: Any) -> None:
@@ -242,5 +270,5 @@ def _triple(values: tuple[float, ...]) -> tuple[float, float, float]:
     return values[0], values[1], values[2]
 
 
-def _last_line(error: RuntimeError) -> str:
+def _last_line(error: Exception) -> str:
     return str(error).strip().splitlines()[-1]

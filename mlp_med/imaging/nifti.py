@@ -27,7 +27,7 @@ def check_nifti_data(path: Path) -> None:
     try:
         with _opened(path) as file:
             head = file.read(HEADER_BYTES)
-            expected = _expected_bytes(head)
+            expected = _expected_bytes(path, head)
             found = len(head)
             while chunk := file.read(CHUNK):
                 found += len(chunk)
@@ -46,12 +46,17 @@ def _opened(path: Path) -> IO[bytes]:
     return gzip.open(path, "rb") if compressed else path.open("rb")  # type: ignore[return-value]
 
 
-def _expected_bytes(head: bytes) -> int | None:
+def _expected_bytes(path: Path, head: bytes) -> int | None:
     """Bytes of a NIfTI-1 file by its header; None for any other version."""
     for order in "<>":
         if len(head) == HEADER_BYTES and struct.unpack(f"{order}i", head[:4])[0] == HEADER_BYTES:
             dims = struct.unpack(f"{order}8h", head[40:56])
             bits = struct.unpack(f"{order}h", head[72:74])[0]
             offset = struct.unpack(f"{order}f", head[108:112])[0]
+            if not math.isfinite(offset) or not 0 <= dims[0] <= 7 or min(dims[1:]) < 0:
+                raise ImageError(
+                    f"{path}: expected up to seven positive dimensions and where the voxels begin, "
+                    f"found {dims} and {offset}; copy it again"
+                )
             return int(offset) + math.prod(dims[1 : 1 + dims[0]]) * bits // 8
     return None

@@ -5,6 +5,7 @@ is not the one they state; `encapsulated` finds those before. Of the header only
 are ever read, none of which says who the patient is.
 """
 
+import struct
 import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +17,8 @@ import SimpleITK as sitk  # noqa: N813
 from pydicom.errors import InvalidDicomError
 
 from mlp_med.errors import ImageError
+from mlp_med.imaging.claims import BoundedFile
+from mlp_med.imaging.dicom_slice import HEADER_ERRORS, shortly
 from mlp_med.imaging.encapsulated import TRANSFER_SYNTAXES, Stored, check_pixel_data
 from mlp_med.imaging.plane import Plane
 
@@ -137,15 +140,19 @@ def read_radiograph_header(path: Path | str) -> RadiographHeader:
     """
     path = Path(path)
     try:
-        with path.open("rb") as file, warnings.catch_warnings():
+        with BoundedFile(path) as file, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of values that break a rule of their own
             return _checked(path, file)
     except FileNotFoundError as error:
         raise ImageError(f"{path}: is missing; expected a DICOM file") from error
     except InvalidDicomError as error:
         raise ImageError(f"{path}: is no DICOM file (no DICM after its preamble)") from error
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, struct.error, NotImplementedError) as error:
         raise ImageError(f"{path}: cannot be read ({error}); copy the file again") from error
+    except HEADER_ERRORS as error:
+        raise ImageError(
+            f"{path}: its header holds a value that cannot be: {shortly(error)}"
+        ) from error
 
 
 def read_radiograph(header: RadiographHeader) -> Radiograph:
@@ -221,10 +228,7 @@ def _checked(path: Path, file: BinaryIO) -> RadiographHeader:
             f"{path}: expected one of the transfer syntaxes {', '.join(TRANSFER_SYNTAXES.values())}"
             f", found {name}; convert it without loss, e.g. gdcmconv --raw"
         )
-    try:
-        header, stored = _described(path, data, str(syntax))
-    except (ValueError, TypeError, AttributeError, OverflowError) as error:
-        raise ImageError(f"{path}: its header holds a value that cannot be: {error}") from error
+    header, stored = _described(path, data, str(syntax))
     return replace(header, bits_decoded=check_pixel_data(path, file, stored) or header.bits_stored)
 
 

@@ -18,10 +18,12 @@ import numpy as np
 from mlp_med.errors import ImageError
 from mlp_med.imaging.antialias import LOBES
 from mlp_med.imaging.plane import Plane, render_plane
+from mlp_med.imaging.tiff import check_tiff
 
 if TYPE_CHECKING:
     from openslide import OpenSlide
 
+TIFF_SUFFIXES = (".tif", ".tiff", ".svs")
 UM_PER_MM = 1000.0
 WHITE = 255.0  # of glass without tissue, and of what lies outside a slide
 # No objective resolves 0.05 µm, and at 5 µm nuclei are gone: the unit must be another one.
@@ -79,6 +81,8 @@ def opened(path: Path) -> "Iterator[OpenSlide]":
     openslide = require_openslide()
     if not path.is_file():
         raise ImageError(f"{path}: is missing; copy the slide again")
+    if path.suffix.lower() in TIFF_SUFFIXES:
+        check_tiff(path)
     try:
         with openslide.OpenSlide(path) as slide:
             yield slide
@@ -110,7 +114,7 @@ def _pixel_um(path: Path, stated: str | None) -> float:
             f"{path}: does not state the size of its pixels (openslide.mpp-x and -y), so nothing "
             "in it can be placed in µm; convert it again with its resolution"
         )
-    value = float(stated)
+    value = _number(stated)
     low, high = PLAUSIBLE_UM
     if not low <= value <= high:
         raise ImageError(
@@ -118,6 +122,13 @@ def _pixel_um(path: Path, stated: str | None) -> float:
             "again with the scanner's resolution"
         )
     return value
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return float("nan")
 
 
 def read_field(

@@ -31,6 +31,11 @@ class DatasetInput:
     profile: Mapping[str, object] = field(default_factory=dict)
 
 
+def now_in_ms() -> int:
+    """Milliseconds since the epoch, as MLflow counts them."""
+    return int(time.time() * 1000)
+
+
 def prefixed(tags: Mapping[str, str]) -> dict[str, str]:
     """Tags under this project's prefix; the commit also where MLflow's UI has a column for it."""
     named = {names.TAG_PREFIX + name: str(value) for name, value in tags.items()}
@@ -52,11 +57,16 @@ def log_values(
     *,
     metrics: Mapping[str, float],
     params: Mapping[str, object] | None = None,
+    at_ms: int | None = None,
 ) -> None:
-    """Logs params, and metrics that have no curve, in one call."""
+    """Logs params, and metrics that have no curve, in one call.
+
+    The same values with the same `at_ms`, milliseconds since the epoch, may be logged again:
+    MLflow keeps them once.
+    """
     from mlflow.entities import Metric, Param
 
-    now_ms = int(time.time() * 1000)
+    now_ms = now_in_ms() if at_ms is None else at_ms
     ledger.client.log_batch(
         run_id,
         metrics=[Metric(name, float(value), now_ms, 0) for name, value in metrics.items()],
@@ -64,11 +74,17 @@ def log_values(
     )
 
 
-def log_points(ledger: Ledger, run_id: str, points: Sequence[tuple[str, float, int]]) -> None:
-    """Logs metrics as (name, value, step), any number of them."""
+def log_points(
+    ledger: Ledger,
+    run_id: str,
+    points: Sequence[tuple[str, float, int]],
+    *,
+    at_ms: int | None = None,
+) -> None:
+    """Logs metrics as (name, value, step), any number of them; `at_ms` as in `log_values`."""
     from mlflow.entities import Metric
 
-    now_ms = int(time.time() * 1000)
+    now_ms = now_in_ms() if at_ms is None else at_ms
     for start in range(0, len(points), METRICS_PER_BATCH):
         batch = points[start : start + METRICS_PER_BATCH]
         metrics = [Metric(name, value, now_ms, step) for name, value, step in batch]

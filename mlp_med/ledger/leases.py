@@ -202,6 +202,7 @@ class Leases:
             for cell_hash in list(self._held):
                 self.release(cell_hash)
             with suppress(LedgerError):  # away: then the others wait for the lease's end
+                self._ledger.require_answer()
                 self._tell_released()
                 self._set_tag(ENDED)
 
@@ -219,6 +220,8 @@ class Leases:
             self._observe(data.tags)
 
     def _tell_released(self) -> None:
+        if self._untold:
+            self._ledger.require_answer()
         for cell_hash, number in list(self._untold):
             self._log_once(f"{cell_hash}.{number}.released", self.holder)
             with self._lock, suppress(ValueError):  # the other thread was quicker

@@ -12,6 +12,7 @@ LAST_STARTED = TAG_PREFIX + "last_started"
 STATE = TAG_PREFIX + "state"
 CELL_HASH = TAG_PREFIX + "cell_hash"
 CELL_PARAMS = TAG_PREFIX + "cell_params"  # JSON: MLflow's own params are text
+CELL_START = TAG_PREFIX + "cell_start"  # names one start of a cell, so that none is told twice
 ARM = TAG_PREFIX + "arm"
 HOLDER = TAG_PREFIX + "holder"  # the sweep that runs the cell
 LEASE = TAG_PREFIX + "lease"  # its number among the cell's leases
@@ -19,6 +20,7 @@ HOLDER_PREFIX = TAG_PREFIX + "holder."
 LEASES_RUN = "leases_run"
 FAILURE_KIND = TAG_PREFIX + "failure_kind"
 FAILURE_MESSAGE = TAG_PREFIX + "failure_message"
+PREDICTIONS_DIGEST = TAG_PREFIX + "predictions_sha256"
 
 # Names that MLflow itself gives a meaning to.
 PARENT_RUN = "mlflow.parentRunId"

@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from mlp_med.errors import LedgerError
+from mlp_med.json_records import read_json_object
 from mlp_med.ledger import names
+from mlp_med.ledger.credentials import without_credentials
+from mlp_med.ledger.predictions import read_predictions
 from mlp_med.ledger.runs import find_experiment, search_all_runs
 from mlp_med.ledger.store import Ledger, ledger_errors
 
@@ -118,7 +121,7 @@ def read_study(
         if not found:
             wanted = ", ".join(filter(None, (name, dataset, size)))
             raise LedgerError(
-                f"no study ({wanted}) in {ledger.tracking_uri}; start it with "
+                f"no study ({wanted}) in {without_credentials(ledger.tracking_uri)}; start it with "
                 f"mlp-med study run {name}, or name another ledger with --tracking-uri"
             )
         run_id = found[0]
@@ -170,7 +173,7 @@ def load_predictions(ledger: Ledger, cell_run_id: str) -> pd.DataFrame:
     """The cell's predictions on the test split, one row a case.
 
     Raises:
-        LedgerError: the cell is not done, or its artifact is gone.
+        LedgerError: the cell is not done, or its artifact is gone or not what was logged.
     """
     cell = read_cell(ledger, cell_run_id)
     if cell.state != "done":
@@ -181,7 +184,8 @@ def load_predictions(ledger: Ledger, cell_run_id: str) -> pd.DataFrame:
         ledger_errors(f"loading the predictions of {cell_run_id}"),
         _download(ledger, cell_run_id, names.PREDICTIONS_ARTIFACT) as path,
     ):
-        return pd.read_parquet(path)
+        digest = cell.tags.get(names.PREDICTIONS_DIGEST.removeprefix(names.TAG_PREFIX))
+        return read_predictions(path, cell_run_id, digest)
 
 
 def load_crops(ledger: Ledger, study_run_id: str) -> bytes | None:
@@ -266,7 +270,7 @@ def _own_tags(run: "Run") -> dict[str, str]:
 
 def _read_json(ledger: Ledger, run_id: str, artifact: str) -> dict[str, Any]:
     with _download(ledger, run_id, artifact) as path:
-        return json.loads(path.read_text())
+        return read_json_object(path, LedgerError, f"copy it back from a backup of run {run_id}")
 
 
 @contextmanager

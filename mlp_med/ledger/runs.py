@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from mlp_med.errors import LedgerError
 from mlp_med.ledger import names
+from mlp_med.ledger.credentials import without_credentials
 from mlp_med.ledger.store import Ledger
 
 if TYPE_CHECKING:
@@ -24,7 +25,8 @@ def find_experiment(ledger: Ledger, study_name: str) -> str | None:
         return None
     if experiment.lifecycle_stage != "active":
         raise LedgerError(
-            f"the experiment {study_name!r} in {ledger.tracking_uri} was deleted; restore it with: "
+            f"the experiment {study_name!r} in {without_credentials(ledger.tracking_uri)} "
+            "was deleted; restore it with: "
             f"mlflow experiments restore --experiment-id {experiment.experiment_id}"
         )
     return experiment.experiment_id

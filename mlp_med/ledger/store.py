@@ -4,6 +4,7 @@ MLflow is imported when a ledger is opened, not before: it takes seconds, and th
 to answer `--help` without it.
 """
 
+import errno
 import fcntl
 import logging
 import os
@@ -12,11 +13,15 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
-from mlp_med.errors import LedgerError
+from mlp_med.errors import LedgerError, LedgerUnavailableError
+from mlp_med.ledger.credentials import without_credentials
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -24,6 +29,17 @@ if TYPE_CHECKING:
 SQLITE_PREFIX = "sqlite:///"
 DATABASE_SCHEMES = ("sqlite", "postgresql", "mysql", "mssql")
 SERVER_TIMEOUT_SECONDS = 10
+RETRIED_STATUS = (429, 502, 503, 504)
+REFUSED_BY_THE_DISK = (errno.ENOENT, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR)
+# MLflow's own client would try for four minutes where a server refuses, and for a quarter of an
+# hour where it hangs: a cell at its end waits for 10 seconds and for two minutes instead, and its
+# result is then kept until the server is back. A user's own settings hold.
+CLIENT_PATIENCE = {
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    "MLFLOW_ARTIFACT_UPLOAD_DOWNLOAD_TIMEOUT": "300",
+}
 
 
 @dataclass(frozen=True)
@@ -40,10 +56,19 @@ class Ledger:
             database is not a local file.
     """
 
-    tracking_uri: str
+    tracking_uri: str = field(repr=False)  # it may hold a password
     client: "MlflowClient"
     artifact_root: Path | None = None
     lock_path: Path | None = None
+
+    def require_answer(self) -> None:
+        """Asks a server once whether it is there; a database is not asked.
+
+        Raises:
+            LedgerUnavailableError: nothing answers, or a proxy whose server is down.
+        """
+        if self.tracking_uri.startswith(("http://", "https://")):
+            _require_answer(self.tracking_uri)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -74,30 +99,70 @@ def open_ledger(tracking_uri: str) -> Ledger:
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
     os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
     os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"
+    # A page of traceback for each full disk or lost database, whose reason our error gives.
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
+    for name, value in CLIENT_PATIENCE.items():
+        os.environ.setdefault(name, value)
     if tracking_uri.startswith("sqlite:"):
         return _open_sqlite(_database_path(tracking_uri))
     scheme, separator, _ = tracking_uri.partition("://")
     if not separator or scheme in ("file", ""):
         raise LedgerError(
-            f"expected a tracking URI such as sqlite:///runs/mlflow.db or http://host:5000, got "
-            f"{tracking_uri!r}; for a directory of yours, write sqlite:///DIRECTORY/mlflow.db "
-            "(MLflow has given up its plain-file store)"
+            "expected a tracking URI such as sqlite:///runs/mlflow.db or http://host:5000, got "
+            f"{without_credentials(tracking_uri).rpartition('@')[2]!r}; for a directory of yours, "
+            "write sqlite:///DIRECTORY/mlflow.db (MLflow has given up its plain-file store)"
         )
     if scheme in ("http", "https"):
         _require_answer(tracking_uri)
+    if scheme == "postgresql":  # SQLAlchemy's default driver is not the one of our extra
+        tracking_uri = tracking_uri.replace("postgresql:", "postgresql+psycopg2:", 1)
     return Ledger(tracking_uri, _connect(tracking_uri))
 
 
 @contextmanager
 def ledger_errors(action: str) -> Iterator[None]:
-    """Turns what MLflow, SQLite or the disk raise while doing `action` into a LedgerError."""
+    """Turns what MLflow, a database or the disk raise while doing `action` into a LedgerError.
+
+    Raises:
+        LedgerUnavailableError: what failed may work later: no answer, a full disk, a lost database.
+        LedgerError: it will fail again.
+    """
     from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
 
     try:
         yield
-    except (MlflowException, sqlite3.Error, OSError) as error:
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise LedgerError(f"the ledger failed while {action}: {reason[0]}") from error
+    except (MlflowException, SQLAlchemyError, sqlite3.Error, OSError) as error:
+        reason = without_credentials(str(error)).strip().splitlines() or [type(error).__name__]
+        kind = LedgerUnavailableError if _may_work_later(error) else LedgerError
+        raise kind(f"the ledger failed while {action}: {reason[0]}") from error
+
+
+def _may_work_later(error: BaseException) -> bool:
+    """Whether the network, the server or the disk failed, and not what was asked of them."""
+    from mlflow.exceptions import MlflowException, RestException
+
+    if isinstance(error, MlflowException) and error.get_http_status_code() in RETRIED_STATUS:
+        return True
+    if isinstance(error, RestException):
+        return False  # the server answered, and refused
+    causes = [error]
+    while (cause := causes[-1].__cause__ or causes[-1].__context__) is not None:
+        causes.append(cause)
+    return any(map(_is_passing, causes))
+
+
+def _is_passing(cause: BaseException) -> bool:
+    from requests.exceptions import HTTPError, RequestException
+    from sqlalchemy.exc import OperationalError
+
+    if isinstance(cause, HTTPError):
+        return cause.response is None or cause.response.status_code in RETRIED_STATUS
+    lost = (RequestException, OperationalError, sqlite3.OperationalError)
+    if isinstance(cause, (*lost, ConnectionError, TimeoutError)):
+        return True
+    # A file that is not there has no number: MLflow raises a bare OSError for an artifact.
+    return isinstance(cause, OSError) and cause.errno not in (None, *REFUSED_BY_THE_DISK)
 
 
 def _database_path(tracking_uri: str) -> Path:
@@ -105,7 +170,7 @@ def _database_path(tracking_uri: str) -> Path:
     if path in ("", ":memory:") or path == tracking_uri or "?" in path:
         raise LedgerError(
             "expected sqlite:///PATH, without options, since every cell is a process of its own "
-            f"and opens the same file, got {tracking_uri!r}"
+            f"and opens the same file, got {without_credentials(tracking_uri)!r}"
         )
     return Path(path).absolute()
 
@@ -167,8 +232,12 @@ def _connect(tracking_uri: str) -> "MlflowClient":
         if "schema" in str(error) or "revision" in str(error):
             raise LedgerError(_other_schema(tracking_uri)) from error
         first_line = (str(error).splitlines() or [""])[0]
-        raise LedgerError(
-            f"expected an MLflow tracking store at {tracking_uri}, got: {first_line}; check the "
+        if isinstance(error, ImportError):
+            first_line += " (the extra server has it: pip install 'mlp-med[server]')"
+        kind = LedgerUnavailableError if _may_work_later(error) else LedgerError
+        raise kind(
+            f"expected an MLflow tracking store at {without_credentials(tracking_uri)}, got: "
+            f"{without_credentials(first_line)}; check the "
             "URI, its credentials, and that it is MLflow that answers there"
         ) from error
     return client
@@ -177,6 +246,7 @@ def _connect(tracking_uri: str) -> "MlflowClient":
 def _other_schema(tracking_uri: str) -> str:
     import mlflow
 
+    tracking_uri = without_credentials(tracking_uri)
     return (
         f"the ledger at {tracking_uri} was made by another version of MLflow than this one "
         f"({mlflow.__version__}); was it a newer one, install that (pip install -U mlflow); was it "
@@ -185,15 +255,22 @@ def _other_schema(tracking_uri: str) -> str:
 
 
 def _require_answer(server_uri: str) -> None:
-    """Asks once, since MLflow's own client would try for minutes."""
+    """Asks once, since MLflow's own client would try for longer, and for each request again."""
+    address = without_credentials(server_uri)
     try:
-        urllib.request.urlopen(server_uri, timeout=SERVER_TIMEOUT_SECONDS).close()
+        bare = urlsplit(address)._replace(query="").geturl()
+        urllib.request.urlopen(bare, timeout=SERVER_TIMEOUT_SECONDS).close()
+        return
     except urllib.error.HTTPError as error:
-        error.close()  # it answered; whether it is MLflow, the client finds out
-    except (OSError, ValueError) as error:
-        raise LedgerError(
-            f"no tracking server answers at {server_uri}: {error}; start it, or check the address"
-        ) from error
+        error.close()
+        if error.code < HTTPStatus.INTERNAL_SERVER_ERROR:
+            return  # it answered; whether it is MLflow, the client finds out
+        reason = str(error)
+    except (OSError, ValueError, HTTPException) as error:
+        reason = str(error)
+    raise LedgerUnavailableError(
+        f"no tracking server answers at {address}: {reason}; start it, or check the address"
+    )
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from mlp_med.errors import LedgerError
+from mlp_med.ledger.predictions import UNREADABLE
 from mlp_med.ledger.store import Ledger, ledger_errors
 
 DIRECTORY = "tables"
@@ -37,7 +38,12 @@ def load_tables(ledger: Ledger, run_id: str) -> dict[str, pd.DataFrame]:
             Path(file.path).stem: ledger.client.download_artifacts(run_id, file.path, directory)
             for file in listed
         }
-        tables = {name: pd.read_parquet(path) for name, path in sorted(paths.items())}
+        try:
+            tables = {name: pd.read_parquet(path) for name, path in sorted(paths.items())}
+        except UNREADABLE as error:
+            raise LedgerError(
+                f"a table of run {run_id} is damaged ({error}); run the study again"
+            ) from error
     if not tables:
         raise LedgerError(
             f"the study's run {run_id} has no tables yet; was it stopped? Run the study again"

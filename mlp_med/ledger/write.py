@@ -9,13 +9,14 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
 
 from mlp_med.errors import LedgerError
 from mlp_med.ledger import names
+from mlp_med.ledger.credentials import without_credentials
 from mlp_med.ledger.entries import (
     DatasetInput,
     log_dataset,
@@ -33,6 +34,9 @@ from mlp_med.ledger.runs import (
     settle_study_run,
 )
 from mlp_med.ledger.store import Ledger, ledger_errors
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
 
 LONGEST_MESSAGE = 2000
 
@@ -65,15 +69,14 @@ def start_study(
             )
     with ledger_errors(f"starting the study {name}"), ledger.locked():
         experiment_id = find_experiment(ledger, name) or make_experiment(ledger, name)
-        found = search_all_runs(
-            ledger, experiment_id, f"tags.`{names.STUDY_HASH}` = '{study_hash}'"
-        )
+        studies = search_all_runs(ledger, experiment_id, f"tags.`{names.KIND}` = 'study'")
+        found = [run for run in studies if run.data.tags.get(names.STUDY_HASH) == study_hash]
         all_tags = {
             **prefixed(tags),
             names.KIND: "study",
             names.STUDY: name,
             names.STUDY_HASH: study_hash,
-            names.LAST_STARTED: f"{time.time():.3f}",
+            names.LAST_STARTED: f"{_later_than_any(studies):.3f}",
             names.NOTE: str(plan.get("question", "")),
         }
         if found:
@@ -86,6 +89,12 @@ def start_study(
         ledger.client.log_dict(run_id, dict(plan), names.PLAN_ARTIFACT)
         set_tags(ledger, run_id, all_tags)  # last: a study without its plan is never found
     return run_id
+
+
+def _later_than_any(studies: "Sequence[Run]") -> float:
+    """Now; a moment after the last study that was started where the clock has gone backwards."""
+    before = [float(run.data.tags.get(names.LAST_STARTED, 0)) for run in studies]
+    return max([time.time(), *(started + 0.001 for started in before)])
 
 
 def finish_study(
@@ -104,6 +113,9 @@ def start_cell(
     arm: str,
     tags: Mapping[str, str],
     dataset: DatasetInput,
+    *,
+    key: str = "",
+    at_ms: int | None = None,
 ) -> str:
     """Makes the cell's run, in state running, under its study's.
 
@@ -115,6 +127,8 @@ def start_cell(
         arm: the arm's name.
         tags: names without prefix, such as `commit`, `machine`, `version.tensorflow`, `phantom`.
         dataset: what the cell reads.
+        key: names this start of the cell; "" where nobody will ask whether it was told.
+        at_ms: when the cell began, in milliseconds since the epoch; now if None.
 
     Returns:
         The run id of the cell.
@@ -131,16 +145,33 @@ def start_cell(
         names.ARM: arm,
         names.CELL_PARAMS: json.dumps(dict(params)),
     }
-    axes = {name: float(params[name]) for name in names.AXES if name in params}
+    if key:
+        run_tags[names.CELL_START] = key
     with ledger_errors(f"starting the cell {cell_hash}"):
         experiment_id = ledger.client.get_run(study_run_id).info.experiment_id
         run = ledger.client.create_run(
-            experiment_id, tags=run_tags, run_name=f"{arm}, seed {params.get('seed', '?')}"
+            experiment_id,
+            start_time=at_ms,
+            tags=run_tags,
+            run_name=f"{arm}, seed {params.get('seed', '?')}",
         )
-        run_id = run.info.run_id
-        log_values(ledger, run_id, params=params, metrics=axes)
+    log_cell_details(ledger, run.info.run_id, params, dataset, at_ms=at_ms)
+    return run.info.run_id
+
+
+def log_cell_details(
+    ledger: Ledger,
+    run_id: str,
+    params: Mapping[str, str | int | float | bool],
+    dataset: DatasetInput,
+    *,
+    at_ms: int | None = None,
+) -> None:
+    """Logs the cell's params, its axes as metrics, and its dataset; twice does no harm."""
+    axes = {name: float(params[name]) for name in names.AXES if name in params}
+    with ledger_errors(f"describing the cell of run {run_id}"):
+        log_values(ledger, run_id, params=params, metrics=axes, at_ms=at_ms)
         log_dataset(ledger, run_id, dataset)
-    return run_id
 
 
 def describe_cell(ledger: Ledger, run_id: str, tags: Mapping[str, str]) -> None:
@@ -166,16 +197,25 @@ def log_curve(ledger: Ledger, run_id: str, curve: pd.DataFrame) -> None:
     Raises:
         LedgerError: a value is infinite, or the ledger cannot be written.
     """
+    points = curve_points(run_id, curve)
+    with ledger_errors(f"logging the curves of run {run_id}"):
+        log_points(ledger, run_id, points)
+
+
+def curve_points(run_id: str, curve: pd.DataFrame) -> list[tuple[str, float, int]]:
+    """The curves of `log_curve` as (metric, value, examples seen), without what is NaN.
+
+    Raises:
+        LedgerError: a value is infinite.
+    """
     if np.isinf(curve.to_numpy(dtype=float)).any():
         raise LedgerError(f"expected finite values in the curves of run {run_id}, got infinity")
-    points = [
+    return [
         (str(name), float(value), int(step))
         for name in curve.columns.drop("examples_seen")
         for step, value in zip(curve["examples_seen"], curve[name], strict=True)
         if not math.isnan(value)
     ]
-    with ledger_errors(f"logging the curves of run {run_id}"):
-        log_points(ledger, run_id, points)
 
 
 def finish_cell(
@@ -185,6 +225,7 @@ def finish_cell(
     predictions: pd.DataFrame,
     *,
     tags: Mapping[str, str] | None = None,
+    at_ms: int | None = None,
 ) -> None:
     """Logs the cell's figures and predictions; then, and only then, calls it done.
 
@@ -196,21 +237,31 @@ def finish_cell(
             `label` (from 0), `score` (of more than two classes `score_0`, `score_1`, …),
             and numeric columns for strata.
         tags: names without prefix, such as `resumed_at_examples`.
+        at_ms: when the cell ended, in milliseconds since the epoch; now if None.
 
     Raises:
         LedgerError: a figure or score is not finite, the predictions are not what they should be,
             or the ledger cannot be written. The cell is then not done.
     """
+    check_result(run_id, metrics, predictions)
+    with ledger_errors(f"finishing run {run_id}"):
+        log_predictions(ledger, run_id, predictions)
+        log_values(ledger, run_id, metrics=metrics, at_ms=at_ms)
+        set_tags(ledger, run_id, prefixed(tags or {}))
+        ledger.client.set_terminated(run_id, "FINISHED", at_ms)
+        ledger.client.set_tag(run_id, names.STATE, "done")
+
+
+def check_result(run_id: str, metrics: Mapping[str, float], predictions: pd.DataFrame) -> None:
+    """Refuses what `finish_cell` would refuse.
+
+    Raises:
+        LedgerError: a figure is not finite, or the predictions are not what they should be.
+    """
     not_finite = {name: value for name, value in metrics.items() if not math.isfinite(value)}
     if not_finite:
         raise LedgerError(f"expected finite metrics of run {run_id}, got {not_finite}")
     check_predictions(run_id, predictions)
-    with ledger_errors(f"finishing run {run_id}"):
-        log_predictions(ledger, run_id, predictions)
-        log_values(ledger, run_id, metrics=metrics)
-        set_tags(ledger, run_id, prefixed(tags or {}))
-        ledger.client.set_terminated(run_id, "FINISHED")
-        ledger.client.set_tag(run_id, names.STATE, "done")
 
 
 def fail_cell(
@@ -221,6 +272,7 @@ def fail_cell(
     *,
     metrics: Mapping[str, float] | None = None,
     state: Literal["failed", "infeasible"] = "failed",
+    at_ms: int | None = None,
 ) -> None:
     """Records why a cell has no result: what kind of failure, and in words.
 
@@ -231,8 +283,9 @@ def fail_cell(
         message: for people; its first 2,000 characters are kept.
         metrics: what was measured before it failed, such as `peak_memory_bytes`.
         state: "infeasible" where the cell was not started since it could not have fitted.
+        at_ms: when it ended, in milliseconds since the epoch; now if None.
     """
-    _end_cell(ledger, run_id, state, kind, message, "FAILED", metrics or {})
+    _end_cell(ledger, run_id, state, kind, message, "FAILED", metrics or {}, at_ms)
 
 
 def mark_interrupted(
@@ -315,17 +368,18 @@ def _end_cell(
     message: str,
     status: str,
     metrics: Mapping[str, float],
+    at_ms: int | None = None,
 ) -> None:
     finite = {name: value for name, value in metrics.items() if math.isfinite(value)}
     with ledger_errors(f"recording the failure of run {run_id}"):
-        log_values(ledger, run_id, metrics=finite)
+        log_values(ledger, run_id, metrics=finite, at_ms=at_ms)
         set_tags(
             ledger,
             run_id,
             {
                 names.FAILURE_KIND: kind,
-                names.FAILURE_MESSAGE: message[:LONGEST_MESSAGE],
+                names.FAILURE_MESSAGE: without_credentials(message)[:LONGEST_MESSAGE],
                 names.STATE: state,
             },
         )
-        ledger.client.set_terminated(run_id, status)
+        ledger.client.set_terminated(run_id, status, at_ms)

@@ -1,6 +1,5 @@
 """The one atomic decision that a tracking server offers: a param that has a value keeps it."""
 
-from mlp_med.errors import LedgerError
 from mlp_med.ledger.store import Ledger, ledger_errors
 
 
@@ -21,12 +20,11 @@ def log_once(ledger: Ledger, run_id: str, name: str, value: str) -> str:
     try:
         ledger.client.log_param(run_id, name, value)
         return value
-    except MlflowException as error:
+    except MlflowException:
         # Refused, or not heard: what the run now has tells which.
         with ledger_errors(f"reading the param {name} of run {run_id}"):
             kept = ledger.client.get_run(run_id).data.params.get(name)
         if kept is None:
-            raise LedgerError(f"the ledger failed while writing {name} of {run_id}: {error}") from (
-                error
-            )
+            with ledger_errors(f"writing {name} of {run_id}"):
+                raise
         return kept

@@ -21,6 +21,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from mlp_med.cores import available_cores
 from mlp_med.errors import SourceError
+from mlp_med.json_records import read_json_object
 
 STATEMENT = "Drawn by mlp_med, not scanned: no patient, and nothing that holds for medicine."
 MARKER = "PHANTOM.json"
@@ -47,9 +48,9 @@ def drawing(root: Path) -> str:
         is not there.
     """
     try:
-        marker = json.loads((root / MARKER).read_text())
+        marker = read_json_object(root / MARKER, SourceError, "write the phantom again")
         return ", ".join(f"{name}={marker[name]}" for name in DRAWN_BY if name in marker)
-    except (OSError, ValueError, TypeError):
+    except SourceError:
         return ""
 
 
@@ -154,7 +155,7 @@ def _found(out: Path, release: Release[Drawn]) -> dict[str, object] | None:
             )
         return None
     try:
-        found: dict[str, object] = json.loads(marker.read_text())
+        found: dict[str, object] = read_json_object(marker, SourceError, f"remove {out}")
         keys = {*release.identity, *(key for key in release.variant_keys if key in found)}
         held = {key: found[key] for key in sorted(keys)}
         found["complete"] = bool(found["complete"])

@@ -122,7 +122,7 @@ def load_options(
     )
 
 
-def describe_cell(cell: Cell, unit: str) -> str:
+def log_cell_details(cell: Cell, unit: str) -> str:
     """What a user would have to set: resolution, batch, network, precision and the rest."""
     shown = UNITS.get(unit, unit)
     resolution = f"{cell.resolution:g} {shown}"
@@ -155,7 +155,7 @@ def _option(
         memory, known = elsewhere(cell)
         seconds = float("inf") if known is None else known
     return Option(
-        name=describe_cell(cell, unit),
+        name=log_cell_details(cell, unit),
         predictions=scores.reset_index(drop=True),
         validation_auc=float(cells["best_validation_auc"].mean()),
         memory_bytes=int(memory),

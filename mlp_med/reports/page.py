@@ -2,7 +2,6 @@
 
 import shlex
 from collections.abc import Mapping, Sequence
-from urllib.parse import urlsplit, urlunsplit
 
 import pandas as pd
 
@@ -12,6 +11,7 @@ from mlp_med.evidence.contrast import Contrast
 from mlp_med.evidence.convergence import Convergence
 from mlp_med.evidence.interaction import Interaction
 from mlp_med.evidence.table import StratumEffect
+from mlp_med.ledger.credentials import without_credentials
 from mlp_med.ledger.read import CellRecord, StudyRecord
 from mlp_med.reports import formatting as f
 from mlp_med.reports.analysis import Analysis, dataset_name
@@ -275,7 +275,7 @@ def _tag_values(record: StudyRecord) -> dict[str, list[str]]:
 def commands(record: StudyRecord, tracking_uri: str) -> str:
     """How to run the study, this page and a cell again, one command a line."""
     dataset = record.plan["dataset"]
-    where = ["--tracking-uri", _without_credentials(tracking_uri)]
+    where = ["--tracking-uri", without_credentials(tracking_uri)]
     which = ["--size", record.plan["size"], "--dataset", dataset["name"]]
     run = ["mlp-med", "study", "run", record.name, *which, "--source", dataset["source"]]
     run += ["--task", dataset["task"]] if dataset.get("task") else []
@@ -283,10 +283,3 @@ def commands(record: StudyRecord, tracking_uri: str) -> str:
     report = ["mlp-med", "report", record.name, *which, "--out", "report", *where]
     rerun = ["mlp-med", "rerun", "RUN_ID", *where]
     return "\n".join(shlex.join(map(str, command)) for command in (run, report, rerun))
-
-
-def _without_credentials(tracking_uri: str) -> str:
-    parts = urlsplit(tracking_uri)
-    if "@" not in parts.netloc:
-        return tracking_uri
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))

@@ -23,6 +23,7 @@ from typing import Any
 
 from mlp_med.cores import memory_nodes
 from mlp_med.errors import MlpMedError
+from mlp_med.ledger.spool import CellStart
 from mlp_med.studies.cell import Cell
 from mlp_med.studies.room import Machine, Needs, has_room
 from mlp_med.training.memory import peak_memory_bytes
@@ -43,6 +44,8 @@ class Order:
         checkpoint_dir: of this cell's checkpoints alone; removed when its result is kept.
         checkpoint_seconds: the least time between two of them; 0 for none.
         restarts: how often the cell's workers were started anew before.
+        start: what the ledger was told, or could not be told, of the cell; None where nothing of
+            it will be logged.
     """
 
     cell: Cell
@@ -53,6 +56,7 @@ class Order:
     checkpoint_dir: str = ""
     checkpoint_seconds: float = 0.0
     restarts: int = 0
+    start: CellStart | None = None
 
 
 @dataclass(frozen=True)
@@ -85,7 +89,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Done:
-    """The cell's results are in the ledger."""
+    """The cell's results are in the ledger, or kept on disk for a ledger that did not answer."""
 
 
 @dataclass(frozen=True)

@@ -5,20 +5,17 @@ import random
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from math import isfinite
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from mlp_med.errors import DatasetError, StudyError
-from mlp_med.evidence.metrics import aucs
-from mlp_med.evidence.predictions import class_arrays
 from mlp_med.ledger.read import CellRecord, StudyRecord, load_predictions, read_cell
 from mlp_med.ledger.store import Ledger
-from mlp_med.score_columns import found_score_columns
 from mlp_med.studies.cell import Cell
+from mlp_med.studies.comparison import compare_predictions, label_of
 from mlp_med.studies.launcher import Event, Failed, Job, Order, launch_local
 from mlp_med.studies.provenance import code_digest, environment, git_commit
 from mlp_med.studies.room import Machine, Needs
@@ -176,7 +173,7 @@ def _failed(
     record: CellRecord, failure: Failed, changes: dict[str, tuple[str, str]]
 ) -> RerunOutcome:
     return RerunOutcome(
-        label=_label(record),
+        label=label_of(record),
         identical=False,
         largest_difference=float("nan"),
         auc_before=record.metrics.get("test_auc", float("nan")),
@@ -207,25 +204,5 @@ def _compare(
     again: pd.DataFrame,
     changes: dict[str, tuple[str, str]],
 ) -> RerunOutcome:
-    before, again = before.sort_values("id"), again.sort_values("id")
-    scores = found_score_columns(before.columns)
-    then, now = before[scores].to_numpy(), again[scores].to_numpy()
-    same_cases = before["id"].tolist() == again["id"].tolist()
-    return RerunOutcome(
-        label=_label(record),
-        identical=same_cases and then.tobytes() == now.tobytes(),
-        largest_difference=float(np.abs(then - now).max()) if same_cases else float("nan"),
-        auc_before=_auc(before),
-        auc_again=_auc(again),
-        changes=changes,
-    )
-
-
-def _label(record: CellRecord) -> str:
-    phantom = ", PHANTOM" if record.tags.get("phantom") == "true" else ""
-    return f"{record.arm}, seed {record.params['seed']}{phantom}"
-
-
-def _auc(predictions: pd.DataFrame) -> float:
-    labels, scores = class_arrays(predictions)
-    return float(aucs(labels, scores[None])[0])
+    found = compare_predictions(before, again)
+    return RerunOutcome(label=label_of(record), changes=changes, **asdict(found))

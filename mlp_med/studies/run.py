@@ -3,25 +3,27 @@
 Any number of sweeps may run one study on one ledger, on this machine and on others: each cell is
 run by the one that holds its lease (`mlp_med.ledger.leases`), and each sweep ends when all cells
 have.
+
+A ledger that goes away stops no training: what a cell comes to is kept and told when the ledger is
+back (`mlp_med.ledger.delivery`). Meanwhile cells begin without a lease, unless another sweep was
+seen to hold theirs; of a cell that two sweeps then train, the first result counts.
 """
 
+import contextlib
 import functools
+import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
+from mlp_med.errors import LedgerError, LedgerUnavailableError
+from mlp_med.ledger.delivery import Delivery, find_started, start_or_key, tell
+from mlp_med.ledger.entries import DatasetInput
 from mlp_med.ledger.leases import LEASE_SECONDS, RENEWALS_A_LEASE, Leases
-from mlp_med.ledger.read import CellRecord, StudyRecord, read_cell, read_study
+from mlp_med.ledger.read import CellRecord, Failure, StudyRecord, read_study
+from mlp_med.ledger.spool import CellEnd, CellStart, Spool
 from mlp_med.ledger.store import Ledger
-from mlp_med.ledger.write import (
-    DatasetInput,
-    describe_cell,
-    fail_cell,
-    finish_study,
-    mark_interrupted,
-    start_cell,
-    start_study,
-)
+from mlp_med.ledger.write import describe_cell, finish_study, mark_interrupted, start_study
 from mlp_med.studies.cell import Cell
 from mlp_med.studies.launcher import Done, Event, Failed, Job, Order, Started
 from mlp_med.studies.launchers import Launch
@@ -32,11 +34,14 @@ from mlp_med.studies.study import Study
 from mlp_med.studies.worker import train_and_log
 from mlp_med.studies.worker_group import in_workers
 
+logger = logging.getLogger(__name__)
+
 # A failure that the same cell would meet again on the same machine; not tried again unasked.
 DETERMINISTIC_FAILURES = frozenset({"non_finite_loss"})
 # A cell that ended so has not been tried to its end: it starts again without being asked for.
 CUT_SHORT = frozenset({"interrupted", "lost_node"})
 LONGEST_POLL_SECONDS = 5.0
+NO_LEASE = 0
 
 
 def run_study(
@@ -67,7 +72,8 @@ def run_study(
         lease_seconds: of silence after which another sweep may take over a cell of this one.
 
     Raises:
-        LedgerError: the ledger cannot be written.
+        LedgerError: the ledger cannot be written; LedgerUnavailableError where it went away and
+            did not come back, and what is to be told it is kept.
         KeyboardInterrupt: after the running cells were ended and marked interrupted.
     """
     commit = git_commit()
@@ -84,6 +90,7 @@ def run_study(
     status: Literal["FINISHED", "KILLED"] = "KILLED"
     try:
         with leases.renewed():
+            sweep.delivery.deliver()
             mark_interrupted(ledger, study_run_id, leases.is_live)
             pending = pending_cells(study, sweep.read(), retry_failed)
             clear_ended(ledger, set(study.cells) - set(pending), study.dataset_info.data_dir)
@@ -91,9 +98,14 @@ def run_study(
             sweep.run(pending, launch, needs_of, on_wait)
         status = "FINISHED"
     finally:
-        mark_interrupted(ledger, study_run_id, leases.is_live)
-        if not leases.others():  # else it is theirs to finish
-            finish_study(ledger, study_run_id, status)
+        try:
+            ledger.require_answer()
+            mark_interrupted(ledger, study_run_id, leases.is_live)
+            if not leases.others():  # else it is theirs to finish
+                finish_study(ledger, study_run_id, status)
+        except LedgerUnavailableError:
+            if status == "FINISHED":  # else why it ended says more; the next run tidies up
+                raise
     return sweep.read()
 
 
@@ -128,6 +140,8 @@ class _Sweep:
         self._plan = study.plan()
         self._held_elsewhere: list[Cell] = []
         self._ended: set[str] = set()
+        self._untold: list[tuple[CellStart, Mapping[str, str]]] = []
+        self.delivery = Delivery(ledger, Spool(study.dataset_info.data_dir))
 
     def read(self) -> StudyRecord:
         """The study's cells as the ledger knows them, by this sweep's own plan."""
@@ -146,6 +160,7 @@ class _Sweep:
             self._held_elsewhere = []
             jobs = [Job(needs[cell], functools.partial(self._open, cell)) for cell in pending]
             launch(jobs, in_workers(train_and_log), self._handle, is_lost=self._is_lost)
+            self._catch_up()
             if held := self._held_elsewhere:
                 on_wait(held)
             pending = self._wait_for(held)
@@ -153,12 +168,16 @@ class _Sweep:
     def _open(self, cell: Cell) -> Order | None:
         if cell.hash in self._ended:
             return None
-        given_up = self._leases.was_given_up(cell.hash)
-        lease = self._leases.take(cell.hash)
+        try:
+            self._ledger.require_answer()
+            given_up = self._leases.was_given_up(cell.hash)
+            lease = self._leases.take(cell.hash)
+            if lease is not None and given_up and self._was_finished(cell):
+                return None
+        except LedgerUnavailableError:
+            lease = None if cell.hash in self._leases.others() else NO_LEASE
         if lease is None:
             self._held_elsewhere.append(cell)
-            return None
-        if given_up and self._was_finished(cell):
             return None
         return self._order(cell, lease)
 
@@ -185,35 +204,35 @@ class _Sweep:
             "holder": self._leases.holder,
             "lease": str(lease),
         }
-        run_id = start_cell(
-            self._ledger,
-            self._study_run_id,
-            cell.to_params(),
-            cell.hash,
-            self._study.arm_of(cell),
-            tags,
-            dataset,
+        start = CellStart(
+            study_run_id=self._study_run_id,
+            params=cell.to_params(),
+            cell_hash=cell.hash,
+            arm=self._study.arm_of(cell),
+            tags=tags,
+            dataset=dataset,
         )
         return Order(
             cell,
-            run_id,
+            start_or_key(self._ledger, start),
             self._ledger.tracking_uri,
             info.data_dir,
             launched_at=time.time(),
             checkpoint_dir=checkpoint_dir(self._ledger, cell, info.data_dir),
             checkpoint_seconds=self._checkpoint_seconds,
+            start=start,
         )
 
     def _handle(self, order: Order, event: Event) -> None:
+        assert order.start is not None  # it was opened here
         if isinstance(event, Started):
-            describe_cell(self._ledger, order.run_id, event.tags)
+            self._untold.append((order.start, event.tags))
+            with contextlib.suppress(LedgerUnavailableError):
+                self._tell_machines()
         elif isinstance(event, Failed):
-            if read_cell(self._ledger, order.run_id).state == "done":
-                event = Done()  # it was killed with its last words unsaid
-            else:
-                peak = event.peak_memory_bytes
-                metrics = {"peak_memory_bytes": float(peak)} if peak else {}
-                fail_cell(self._ledger, order.run_id, event.kind, event.message, metrics=metrics)
+            event = self._tell_failure(order, order.start, event)
+        elif isinstance(event, Done):
+            self.delivery.deliver_if_possible()
         if isinstance(event, Failed) and event.kind in CUT_SHORT:
             self._leases.release(order.cell.hash)
             if event.kind == "interrupted":  # taken over; on a lost node the launcher begins again
@@ -223,6 +242,38 @@ class _Sweep:
             self._end(order.cell, event)
         else:
             self._on_event(order.cell, event)
+
+    def _tell_failure(self, order: Order, start: CellStart, event: Failed) -> Done | Failed:
+        """Tells the ledger; a cell that was killed with its result kept is done all the same."""
+        peak = event.peak_memory_bytes
+        end = CellEnd(
+            start=start,
+            run_id=order.run_id,
+            metrics={"peak_memory_bytes": float(peak)} if peak else {},
+            failure=Failure(event.kind, event.message),
+        )
+        is_kept = self.delivery.spool.path_of(start).exists()
+        try:
+            tell(lambda: self._ledger, self.delivery.spool, end)
+            run = None if is_kept else find_started(self._ledger, start)
+        except LedgerError as error:  # the next run finds the cell interrupted
+            logger.warning("%s", error)
+            return event
+        return Done() if is_kept or (run is not None and run.state == "done") else event
+
+    def _tell_machines(self) -> None:
+        """Tells the ledger where cells run whose processes are not on this machine."""
+        while self._untold:
+            self._ledger.require_answer()
+            start, tags = self._untold[0]
+            if (run := find_started(self._ledger, start)) is not None:
+                describe_cell(self._ledger, run.run_id, tags)
+            del self._untold[0]
+
+    def _catch_up(self) -> None:
+        """Waits for a ledger that is away, and tells it all that it does not know yet."""
+        self.delivery.finish()
+        self._tell_machines()
 
     def _end(self, cell: Cell, event: Done | Failed) -> None:
         self._ended.add(cell.hash)
@@ -240,6 +291,7 @@ class _Sweep:
         """
         poll = min(LONGEST_POLL_SECONDS, self._leases.lease_seconds / RENEWALS_A_LEASE)
         while held:
+            self._catch_up()
             self._leases.refresh()
             theirs = set(self._leases.others())
             free = [cell for cell in held if cell.hash not in theirs]

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mlp_med.csv_export import neutral, write_csv
 from mlp_med.errors import DatasetError, StudyError
 from mlp_med.evidence.mark_tables import MARK_COLUMNS
 from mlp_med.ledger.read import load_predictions, read_cell
@@ -96,8 +97,8 @@ def write_submission(submission: Submission, out: Path) -> tuple[Path, Path]:
     marks, series = out / SUBMISSION, out / SERIES
     try:
         out.mkdir(parents=True, exist_ok=True)
-        submission.marks.to_csv(marks, index=False, float_format="%.9g")
-        series.write_text("\n".join(submission.series) + "\n")
+        write_csv(submission.marks, marks, float_format="%.9g")
+        series.write_text("".join(f"{neutral(name)}\n" for name in submission.series))
     except OSError as error:
         raise StudyError(f"cannot write to {out}: {error.strerror or error}") from error
     return marks, series

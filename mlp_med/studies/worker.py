@@ -13,8 +13,10 @@ import tensorflow as tf
 
 from mlp_med.errors import DatasetError, StudyError, TrainingError
 from mlp_med.imaging.lesion_tiles import count_lesions
+from mlp_med.ledger.delivery import tell
+from mlp_med.ledger.spool import CellEnd, Spool
 from mlp_med.ledger.store import open_ledger
-from mlp_med.ledger.write import finish_cell, log_curve
+from mlp_med.ledger.write import curve_points
 from mlp_med.models.presets import preset_arguments
 from mlp_med.models.residual import build_model
 from mlp_med.pipelines.arrays import Examples
@@ -69,12 +71,19 @@ class CellResult:
 
 
 def train_and_log(order: Order, send: SendProgress) -> None:
-    """Trains the cell and puts its result into the ledger; done is written last."""
+    """Trains the cell and tells the ledger its result, or keeps it until the ledger answers."""
+    assert order.start is not None  # else there would be nothing to log
     result = train(order, send)
-    ledger = open_ledger(order.tracking_uri)
-    log_curve(ledger, order.run_id, result.curve)
-    finish_cell(ledger, order.run_id, result.metrics, result.predictions, tags=result.tags)
-    remove_checkpoints(order)
+    end = CellEnd(
+        start=order.start,
+        run_id=order.run_id,
+        metrics=result.metrics,
+        points=curve_points(order.run_id, result.curve),
+        predictions=result.predictions,
+        tags=result.tags,
+    )
+    tell(lambda: open_ledger(order.tracking_uri), Spool(order.data_dir), end)
+    remove_checkpoints(order)  # the result is in the ledger, or on the disk
 
 
 def train_and_save(order: Order, send: SendProgress, *, path: Path) -> None:

@@ -130,6 +130,9 @@ def test_damaged_compressed_voxels_are_refused(tmp_path: Path):
     zraw = tmp_path / "scan.zraw"
     whole = zraw.read_bytes()
     zraw.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ImageError, match=r"truncated: .* CompressedDataSize = 334, found 167"):
+        read_header(path)
+    edit(path, r"^CompressedDataSize = .*\n", "")
     with pytest.raises(ImageError, match="breaks off"):
         read_volume(path)
     zraw.write_bytes(whole[:-2])  # all voxels are there, but not their checksum

@@ -3,8 +3,10 @@ import pandas as pd
 import pytest
 
 from mlp_med.errors import LedgerError
-from mlp_med.ledger import runs, write
+from mlp_med.ledger import names, runs, write
 from mlp_med.ledger.read import load_curve, load_predictions, read_cell, read_study
+from mlp_med.ledger.verify import fail_broken
+from tests.faults import fault
 from tests.ledger.synthetic import DATASET, cell_params, plan, predictions
 
 
@@ -157,3 +159,58 @@ def test_what_is_not_there_is_said(ledger, study):
         read_cell(ledger, study)
     with pytest.raises(LedgerError, match="reading the cell"):
         read_cell(ledger, "0" * 32)
+
+
+@pytest.fixture
+def done_cell(ledger):
+    """A done cell of a study: its study's run id, its run id, and the file of its predictions."""
+    study = write.start_study(ledger, "resolution", "hash0", plan(), {})
+    run_id = start(ledger, study)
+    write.finish_cell(ledger, run_id, {"test_auc": 0.9}, predictions())
+    return study, run_id, ledger.artifact_root / run_id / "artifacts" / "predictions.parquet"
+
+
+@fault(
+    "corrupted predictions file",
+    sees="'the predictions of run … are damaged', with both digests",
+    lost="that cell's predictions",
+    goes_on="every reader refuses them; mlp-med study verify marks the cell, and the study trains "
+    "it again",
+)
+@pytest.mark.parametrize("how", ["another score", "a bit", "cut", "empty", "gone"])
+def test_predictions_that_are_not_those_that_were_kept_are_refused_and_made_again(
+    ledger, done_cell, how
+):
+    study, run_id, path = done_cell
+    content = path.read_bytes()
+    match how:
+        case "another score":  # a whole file, from which a wrong number would come
+            predictions(shift=0.01).to_parquet(path, index=False)
+        case "a bit":
+            path.write_bytes(content[:200] + bytes([content[200] ^ 1]) + content[201:])
+        case "cut":
+            path.write_bytes(content[:-50])
+        case "empty":
+            path.write_bytes(b"")
+        case "gone":
+            path.unlink()
+    wanted = "loading the predictions" if how == "gone" else "are damaged"
+    with pytest.raises(LedgerError, match=wanted):
+        load_predictions(ledger, run_id)
+    (broken,) = fail_broken(ledger, read_study(ledger, study))
+    assert broken.run_id == run_id
+    cell = next(cell for cell in read_study(ledger, study).cells if cell.run_id == run_id)
+    assert (cell.state, cell.failure.kind) == ("failed", "broken_predictions")
+    again = start(ledger, study)
+    write.finish_cell(ledger, again, {"test_auc": 0.9}, predictions())
+    assert fail_broken(ledger, read_study(ledger, study)) == []
+    pd.testing.assert_frame_equal(load_predictions(ledger, again), predictions())
+
+
+def test_predictions_of_before_digests_are_read_and_a_broken_one_is_named(ledger, done_cell):
+    _, run_id, path = done_cell
+    ledger.client.delete_tag(run_id, names.PREDICTIONS_DIGEST)
+    pd.testing.assert_frame_equal(load_predictions(ledger, run_id), predictions())
+    path.write_bytes(path.read_bytes()[:-50])
+    with pytest.raises(LedgerError, match="no Parquet table"):
+        load_predictions(ledger, run_id)

@@ -9,6 +9,7 @@ import pytest
 
 from mlp_med.errors import LedgerError
 from mlp_med.ledger.store import open_ledger
+from tests.faults import fault
 
 
 def test_importing_the_rooms_does_not_import_mlflow():
@@ -114,6 +115,12 @@ def test_a_read_only_database_is_refused(blank_database, tmp_path):
         open_ledger(f"sqlite:///{database}")
 
 
+@fault(
+    "ledger of a newer schema",
+    sees="'the ledger … was made by another version of MLflow', and what to install",
+    lost="nothing: the file is not touched",
+    goes_on="with the MLflow that made it",
+)
 def test_a_database_of_another_mlflow_is_refused_and_not_touched(blank_database, tmp_path):
     database = tmp_path / "mlflow.db"
     database.write_bytes(blank_database.read_bytes())

@@ -1,6 +1,7 @@
 import pytest
 
 from mlp_med.studies.cell import Cell
+from tests.ledger.conftest import blank_database, ledger  # noqa: F401
 
 
 @pytest.fixture

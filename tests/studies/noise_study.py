@@ -18,7 +18,7 @@ from mlp_med.studies.study import Study
 
 DATASET, RESOLUTION, NUM_PATCHES = "metastasis_patches", 7.76, 60
 # Of the sweep, not of what was run.
-NOT_COMPARED = {"holder", "lease", "node"}
+NOT_COMPARED = {"holder", "lease", "node", "cell_start"}
 
 
 def noise_study(directory: Path, num_cells: int, budget_examples: int = 1600) -> Study:

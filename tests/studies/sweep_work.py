@@ -21,14 +21,14 @@ CLAIM = Claim(question="none?", statement="none", primary=("5mm", "10mm"), margi
 DIVERGES = 7  # the seed of a cell whose loss becomes NaN
 
 
-def study_of(cells: list[Cell]) -> Study:
+def study_of(cells: list[Cell], data_dir: str = "/data") -> Study:
     return Study(
         name="shared",
         size="smoke",
         claim=CLAIM,
         cells=tuple(cells),
         arm_names={cell.hash: "5mm" for cell in cells},
-        dataset_info=dataset_info(),
+        dataset_info=dataset_info(data_dir=data_dir),
         code_digest="0",
         common_code_digest="0",
     )
@@ -72,7 +72,7 @@ def sweep(
 ) -> StudyRecord:
     ledger = open_ledger(tracking_uri)
     return run_study(
-        study_of(cells),
+        study_of(cells, str(notes)),
         ledger,
         **{
             "launch": no_work(ledger, notes, seconds),

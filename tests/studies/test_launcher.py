@@ -11,6 +11,7 @@ import pytest
 from mlp_med.studies import launcher
 from mlp_med.studies.launcher import TAKEN_OVER, Done, Failed, Job, Order, Progress, launch_local
 from mlp_med.studies.room import Machine, Needs
+from tests.faults import fault
 from tests.studies.launcher_work import do_as_the_seed_says
 
 
@@ -38,6 +39,12 @@ def launch(make_cell, tmp_path):
     return run
 
 
+@fault(
+    "SIGKILL of a cell",
+    sees="failed ARM: killed: ended by SIGKILL",
+    lost="that cell's training",
+    goes_on="other cells run on; the same command tries it again",
+)
 def test_each_way_to_end_is_told_apart_and_stops_no_other_cell(launch):
     events = launch([0, 1, 2, 3, 4, 6])
     ends = {seed: event for seed, event in events if not isinstance(event, Progress)}
@@ -125,6 +132,12 @@ def test_a_cell_of_more_threads_than_a_node_has_cores_takes_all(make_cell, monke
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+@fault(
+    "SIGKILL of a sweep",
+    sees="nothing more",
+    lost="the running cells",
+    goes_on="the same command goes on from the cells that are done",
+)
 def test_no_cell_outlives_its_study(how, tmp_path):
     script = f"""
 import signal, sys

@@ -17,6 +17,7 @@ from mlp_med.studies.launcher import Done, Failed, Job, Order, Progress, Started
 from mlp_med.studies.room import Machine, Needs
 from mlp_med.studies.run import run_study
 from mlp_med.studies.worker import PRELOAD
+from tests.faults import fault
 from tests.studies.launcher_work import do_as_the_seed_says
 from tests.studies.noise_study import contents, noise_study
 from tests.studies.ray_nodes import ray_cluster
@@ -167,6 +168,12 @@ def test_what_ends_the_sweep_ends_the_cells(cluster, make_cell, tmp_path):
         time.sleep(0.1)
 
 
+@fault(
+    "SIGKILL of a Ray node",
+    sees="a line for each of its cells: lost_node",
+    lost="the cells that ran there",
+    goes_on="they are tried again on the other nodes",
+)
 def test_with_a_node_lost_in_the_middle_the_ledger_is_that_of_one_machine(cluster, study, tmp_path):
     from mlp_med.studies.launchers.ray_cluster import require_usable_nodes
 

@@ -9,6 +9,7 @@ from mlp_med.ledger import leases, write
 from mlp_med.ledger.read import read_study
 from mlp_med.ledger.store import open_ledger
 from mlp_med.studies.launcher import TAKEN_OVER, Done, Failed
+from tests.faults import fault
 from tests.studies import sweep_work
 from tests.studies.sweep_work import DIVERGES, no_work, sweep
 
@@ -57,6 +58,12 @@ def test_two_sweeps_share_the_cells_and_both_end_with_all_of_them(uri, cells, tm
     assert ledger.client.get_run(record.run_id).info.status == "FINISHED"
 
 
+@fault(
+    "SIGKILL of a sweep",
+    sees="nothing more",
+    lost="the running cells",
+    goes_on="another sweep, or the same command, takes its cells over",
+)
 def test_what_a_killed_sweep_left_is_told_and_runs_again(uri, cells, tmp_path):
     hung = CONTEXT.Process(
         target=sweep_work.sweep_and_note, args=("hung", uri, cells, tmp_path, 600.0)

@@ -11,7 +11,8 @@ from tfds_builders.luna16.layout import Layout
 from tfds_builders.phantom_marker import MARKER
 
 # A series id becomes part of no path, yet a table that holds "../" is not what it claims to be.
-SERIES = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
+# One that began with "-" would be a formula to a spreadsheet that opens a submission.
+SERIES = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*")
 
 
 @dataclass(frozen=True, eq=False)

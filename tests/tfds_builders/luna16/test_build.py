@@ -16,6 +16,7 @@ import tfds_builders
 from mlp_med.errors import DatasetError, ImageError, SourceError
 from mlp_med.imaging.crop import render_crop
 from mlp_med.imaging.volume import read_volume
+from tests.faults import fault
 from tfds_builders.luna16 import build, crops
 from tfds_builders.luna16.luna16_dataset_builder import Builder
 
@@ -207,6 +208,12 @@ def test_damaged_voxels_end_the_build_and_leave_no_dataset(
     assert not (tmp_path / "data" / "luna16").exists()
 
 
+@fault(
+    "disk full at building",
+    sees="'the disk is full; no unfinished dataset is left'",
+    lost="nothing: crops that are cut wait",
+    goes_on="the same command, when there is room",
+)
 def test_a_full_disk_is_said_and_leaves_nothing_half_made(
     tiny_source: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,0 +1,11 @@
+from pathlib import Path
+
+from tests.faults import FaultTable
+
+
+def pytest_addoption(parser):
+    parser.addoption("--fault-table", type=Path, help="Write what came of the faults to this file.")
+
+
+def pytest_configure(config):
+    config.pluginmanager.register(FaultTable(config.getoption("--fault-table")), "fault table")
