@@ -140,7 +140,14 @@ def load_split(name: str, data_dir: Path, resolution: float, split: str) -> Exam
 
 
 def read_builder(builder: Any, split: str) -> Examples:
-    """Reads one split of an opened tensorflow-datasets builder; see `load_split`."""
+    """Reads one split of an opened tensorflow-datasets builder; see `load_split`.
+
+    TFRecord's checksums tell of a damaged record, and the number of examples of a lost one.
+
+    Raises:
+        DatasetError: as `load_split`; or a record file is damaged, cut short or missing.
+    """
+    import tensorflow as tf
     import tensorflow_datasets as tfds
 
     where = f"split {split!r} of {builder.info.full_name} in {builder.data_dir}"
@@ -157,7 +164,17 @@ def read_builder(builder: Any, split: str) -> Examples:
         read_config=tfds.ReadConfig(try_autocache=False),
     )
     num_classes = int(builder.info.features["label"].num_classes)
-    examples = collect(list(tfds.as_numpy(dataset)), where=where, num_classes=num_classes)
+    try:
+        batches = list(tfds.as_numpy(dataset))
+    except tf.errors.OpError as error:
+        raise DatasetError(_damaged(builder, where, (error.message or "").split(";")[0])) from error
+    examples = collect(batches, where=where, num_classes=num_classes)
+    splits = SPLITS if split == ALL else (split,)
+    expected = sum(builder.info.splits[name].num_examples for name in splits)
+    if len(examples) != expected:
+        raise DatasetError(
+            _damaged(builder, where, f"{len(examples):,} examples of {expected:,} are left")
+        )
     metadata = builder.info.metadata or {}
     digest = metadata.get("examples_digest", "")
     return Examples(
@@ -170,6 +187,13 @@ def read_builder(builder: Any, split: str) -> Examples:
         digest=digest.get(split, "") if isinstance(digest, Mapping) else str(digest),
         source=str(metadata.get("source_digest", "")),
         phantom=bool(metadata.get("phantom", False)),
+    )
+
+
+def _damaged(builder: Any, where: str, what: str) -> str:
+    return (
+        f"a record file of {where} is damaged ({what}); remove {builder.data_dir} and build it "
+        "again, which gives the same examples"
     )
 
 
