@@ -142,7 +142,7 @@ def load_split(name: str, data_dir: Path, resolution: float, split: str) -> Exam
 def read_builder(builder: Any, split: str) -> Examples:
     """Reads one split of an opened tensorflow-datasets builder; see `load_split`.
 
-    TFRecord's checksums tell of a damaged record, and the number of examples of a lost one.
+    TFRecord's checksums tell of a damaged record, TFDS of one too few or too many.
 
     Raises:
         DatasetError: as `load_split`; or a record file is damaged, cut short or missing.
@@ -167,14 +167,12 @@ def read_builder(builder: Any, split: str) -> Examples:
     try:
         batches = list(tfds.as_numpy(dataset))
     except tf.errors.OpError as error:
-        raise DatasetError(_damaged(builder, where, (error.message or "").split(";")[0])) from error
-    examples = collect(batches, where=where, num_classes=num_classes)
-    splits = SPLITS if split == ALL else (split,)
-    expected = sum(builder.info.splits[name].num_examples for name in splits)
-    if len(examples) != expected:
+        reason = (error.message or "").rpartition("}} ")[2].partition(" [Op")[0]
         raise DatasetError(
-            _damaged(builder, where, f"{len(examples):,} examples of {expected:,} are left")
-        )
+            f"a record file of {where} is damaged ({reason}); remove {builder.data_dir} and build "
+            "it again, which gives the same examples"
+        ) from error
+    examples = collect(batches, where=where, num_classes=num_classes)
     metadata = builder.info.metadata or {}
     digest = metadata.get("examples_digest", "")
     return Examples(
@@ -187,13 +185,6 @@ def read_builder(builder: Any, split: str) -> Examples:
         digest=digest.get(split, "") if isinstance(digest, Mapping) else str(digest),
         source=str(metadata.get("source_digest", "")),
         phantom=bool(metadata.get("phantom", False)),
-    )
-
-
-def _damaged(builder: Any, where: str, what: str) -> str:
-    return (
-        f"a record file of {where} is damaged ({what}); remove {builder.data_dir} and build it "
-        "again, which gives the same examples"
     )
 
 
