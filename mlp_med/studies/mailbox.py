@@ -10,7 +10,7 @@ import json
 import os
 import uuid
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ class Mailbox:
     def post(self, order: Order, code: str) -> None:
         """Tells the others to begin an order anew, and to end what they were at."""
         self.attempt = uuid.uuid4().hex
+        order = replace(order, start=None)  # the chief alone tells the ledger
         self._post = {"attempt": self.attempt, "order": asdict(order), "code": code, "count": 0}
         self._write("order", self._post)
 
