@@ -50,7 +50,9 @@ def _common_sources() -> list[Path]:
     sources += _builders().glob("*.py")
     alone = ("__init__", "cores", "processor", "score_columns")
     sources += [package / f"{name}.py" for name in alone]
-    sources += [package / "studies" / f"{name}.py" for name in ("worker", "cell", "minimum")]
+    sources += [
+        package / "studies" / f"{name}.py" for name in ("worker", "cell", "cell_result", "minimum")
+    ]
     return sources
 
 

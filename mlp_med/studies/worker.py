@@ -2,12 +2,11 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 import keras
 import numpy as np
-import pandas as pd
 import psutil
 import tensorflow as tf
 
@@ -25,14 +24,13 @@ from mlp_med.pipelines.datasets import DatasetDescription, describe, octaves_to_
 from mlp_med.pipelines.folds import load_splits
 from mlp_med.pipelines.fractions import take_fraction
 from mlp_med.pipelines.tile_labels import require_lesions
-from mlp_med.score_columns import score_columns
 from mlp_med.studies.cell import Cell
+from mlp_med.studies.cell_result import CellResult, curve_of, figures_of, predictions_of
 from mlp_med.studies.launcher import Order, Progress
 from mlp_med.studies.minimum import Minimum
 from mlp_med.studies.resume import open_checkpoints, remove_checkpoints
 from mlp_med.training.checkpoints import Checkpoints
 from mlp_med.training.evaluation import Evaluation, evaluate_logits
-from mlp_med.training.history import History
 from mlp_med.training.loop import fit
 from mlp_med.training.memory import peak_gpu_memory_bytes, peak_memory_bytes, reset_peak_memory
 from mlp_med.training.predict import make_scorer, probabilities
@@ -51,23 +49,6 @@ PRELOAD = [
 # At most, and no more than twice a micro-batch: scoring must not need more memory than training.
 EVALUATION_BATCH_SIZE = 64
 SendProgress = Callable[[Progress], None]
-
-
-@dataclass(frozen=True)
-class CellResult:
-    """The product of a cell.
-
-    Attributes:
-        predictions: of the test split, one row a case.
-        curve: validation and training curves over examples seen.
-        metrics: what was measured, by the ledger's names.
-        tags: what happened on the way, by the ledger's names, in words.
-    """
-
-    predictions: pd.DataFrame
-    curve: pd.DataFrame
-    metrics: dict[str, float]
-    tags: dict[str, str] = field(default_factory=dict)
 
 
 def train_and_log(order: Order, send: SendProgress) -> None:
@@ -203,7 +184,7 @@ def train(order: Order, send: SendProgress) -> CellResult:
         "peak_memory_bytes": float(max(peak_before, peak_memory_bytes())),
         "peak_memory_above_base_bytes": float(peak_memory_bytes() - base),
         **labels_needed,
-        **_figures(history),
+        **figures_of(history),
         **checkpoints.figures(),
     }
     if order.restarts:
@@ -212,12 +193,12 @@ def train(order: Order, send: SendProgress) -> CellResult:
         metrics[f"pooled_by_{rule}"] = 1.0
     if (gpu := peak_gpu_memory_bytes()) is not None:
         metrics["peak_gpu_memory_bytes"] = float(gpu)
-    curve = _curve(history)
+    curve = curve_of(history)
     if minimum is not None:
         metrics |= minimum.figures()
         seen = [point.examples_seen for point in history.validation]
         curve = curve.merge(minimum.curve(seen), on="examples_seen", how="outer")
-    predictions = _predictions(cell, scored, probabilities(logits))
+    predictions = predictions_of(cell, scored, probabilities(logits))
     return CellResult(predictions, curve, metrics, checkpoints.words())
 
 
@@ -293,49 +274,3 @@ def _with_permuted_labels(cell: Cell, examples: Examples) -> Examples:
 def _num_extra_stages(cell: Cell, description: DatasetDescription) -> int:
     """Stages that keep the receptive field in mm when the grid is finer than the coarsest."""
     return 0 if cell.depth == "fixed" else octaves_to_coarsest(description, cell.grid)
-
-
-def _predictions(cell: Cell, test: Examples, scores: np.ndarray) -> pd.DataFrame:
-    by_class = scores[:, np.newaxis] if scores.ndim == 1 else scores
-    num_classes = max(2, by_class.shape[1])
-    return pd.DataFrame(
-        {
-            "id": test.ids,
-            "patient": test.patients,
-            "seed": np.int64(cell.seed),
-            "label": test.labels,
-            **dict(zip(score_columns(num_classes), by_class.T, strict=True)),
-            "fold": np.int64(cell.fold),
-            **test.strata,
-        }
-    )
-
-
-def _curve(history: History) -> pd.DataFrame:
-    training = pd.DataFrame(
-        {"examples_seen": point.examples_seen, "train_loss": point.loss}
-        for point in history.training
-    )
-    validation = pd.DataFrame(
-        {
-            "examples_seen": point.examples_seen,
-            "validation_auc": point.auc,
-            "validation_loss": point.loss,
-            "seconds_elapsed": point.seconds_training,
-        }
-        for point in history.validation
-    )
-    return training.merge(validation, on="examples_seen", how="outer").sort_values("examples_seen")
-
-
-def _figures(history: History) -> dict[str, float]:
-    figures = {
-        "seconds_tracing": history.seconds_tracing,
-        "seconds_training": history.seconds_training,
-        "seconds_evaluation": history.seconds_evaluation,
-        "examples_per_second": history.examples_per_second,
-    }
-    if history.best is not None:
-        figures["best_validation_auc"] = history.best.auc
-        figures["best_examples_seen"] = float(history.best.examples_seen)
-    return figures

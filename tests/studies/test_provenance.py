@@ -10,6 +10,7 @@ FILES = [
     "mlp_med/training/loop.py",
     "mlp_med/reports/page.py",
     "mlp_med/studies/cell.py",
+    "mlp_med/studies/cell_result.py",
     "mlp_med/studies/minimum.py",
     "mlp_med/studies/worker.py",
     "tfds_builders/scratch.py",
