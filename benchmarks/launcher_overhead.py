@@ -76,7 +76,7 @@ def dry(directory: Path, number: int) -> dict[str, Any]:
 def processes(directory: Path, number: int) -> dict[str, Any]:
     """Seconds a cell through the launcher local, whose process only writes a cell's result."""
     from mlp_med.ledger.store import open_ledger
-    from mlp_med.studies.launcher import launch_local
+    from mlp_med.studies.launchers.local import launch_local
     from mlp_med.studies.room import Machine
     from mlp_med.studies.worker import PRELOAD
     from tests.studies.sweep_work import write_only
@@ -99,7 +99,7 @@ def processes(directory: Path, number: int) -> dict[str, Any]:
 def ray(directory: Path, number: int, budget_examples: int) -> dict[str, Any]:
     """Trains a study on three nodes, kills one, trains it here, and compares the ledgers."""
     from mlp_med.ledger.store import open_ledger
-    from mlp_med.studies.launcher import launch_local
+    from mlp_med.studies.launchers.local import launch_local
     from mlp_med.studies.room import Machine
     from mlp_med.studies.worker import PRELOAD
     from tests.studies.noise_study import contents, noise_study
@@ -128,9 +128,9 @@ def ray(directory: Path, number: int, budget_examples: int) -> dict[str, Any]:
 
 
 def _on_ray(study: Any, ledger: Any) -> tuple[float, Any, dict[str, int], str]:
-    from mlp_med.studies.launcher import Done, Failed
     from mlp_med.studies.launchers.ray_cluster import joined, require_usable_nodes
     from mlp_med.studies.launchers.ray_launcher import RayLauncher
+    from mlp_med.studies.orders import Done, Failed
     from mlp_med.studies.worker import PRELOAD
     from tests.studies.ray_nodes import ray_cluster
 

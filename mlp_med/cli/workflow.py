@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from mlp_med.ledger.store import Ledger
     from mlp_med.studies.arm import Arm
     from mlp_med.studies.cell import Cell
-    from mlp_med.studies.launcher import Event, Job, Order, Work
     from mlp_med.studies.launchers import Launch
+    from mlp_med.studies.orders import Event, Job, Order, Work
     from mlp_med.studies.pilot import PilotResult
     from mlp_med.studies.planning import OpenedDataset
     from mlp_med.studies.room import Needs
@@ -222,7 +222,7 @@ def train(
         launch: where they run; None for this machine.
     """
     from mlp_med.studies.cell_needs import Survey, survey, this_machine
-    from mlp_med.studies.launcher import launch_local
+    from mlp_med.studies.launchers.local import launch_local
     from mlp_med.studies.progress import StudyProgress
     from mlp_med.studies.run import run_study
     from mlp_med.studies.worker import PRELOAD
@@ -278,7 +278,7 @@ def num_concurrent(cells: "Iterable[Cell]") -> int:
 def log_example_crops(ledger: "Ledger", study_run_id: str, study: "Study") -> None:
     """The report shows what the networks saw, from the ledger alone."""
     from mlp_med.crop_sheets import draw_built
-    from mlp_med.ledger.write import log_crops
+    from mlp_med.ledger.study_run import log_crops
 
     info = study.dataset_info
     with tempfile.TemporaryDirectory() as directory:

@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 
 from mlp_med.ledger.read import StudyRecord
 from mlp_med.ledger.store import Ledger
+from mlp_med.ledger.study_run import log_report
 from mlp_med.ledger.tables import load_tables
-from mlp_med.ledger.write import log_report
 from mlp_med.reports import formatting as f
 from mlp_med.reports.capacity_figures import (
     REMEDIES,

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from mlp_med.evidence.controls import Controls
 from mlp_med.ledger.read import StudyRecord
 from mlp_med.ledger.store import Ledger
-from mlp_med.ledger.write import log_report
+from mlp_med.ledger.study_run import log_report
 from mlp_med.reports.batch_figure import draw_auc_by_batch
 from mlp_med.reports.figures import draw_auc_by_arm, draw_forest, to_svg
 from mlp_med.reports.files import PAGE, VERDICT, write_page

@@ -12,7 +12,7 @@ from mlp_med.evidence.controls import Controls
 from mlp_med.evidence.table import ArmRow
 from mlp_med.ledger.read import StudyRecord, load_crops
 from mlp_med.ledger.store import Ledger
-from mlp_med.ledger.write import log_report
+from mlp_med.ledger.study_run import log_report
 from mlp_med.reports.analysis import Analysis, analyse
 from mlp_med.reports.calibration_figure import draw_calibration
 from mlp_med.reports.figures import (

@@ -18,8 +18,8 @@ from mlp_med.capacity.roofline import Estimate, estimate
 from mlp_med.capacity.workload import Workload
 from mlp_med.errors import CapacityError
 from mlp_med.ledger.store import Ledger
+from mlp_med.ledger.study_run import finish_study, start_study
 from mlp_med.ledger.tables import log_tables
-from mlp_med.ledger.write import finish_study, start_study
 from mlp_med.studies.provenance import environment, git_commit
 from mlp_med.studies.task import Task
 from mlp_med.studies.worker import PRELOAD

@@ -8,13 +8,13 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from mlp_med.studies import launcher
+from mlp_med.studies import cell_process
 from mlp_med.studies.cluster import Cluster
-from mlp_med.studies.launcher import Failed
 from mlp_med.studies.mailbox import Mailbox, order_from
+from mlp_med.studies.orders import Failed
 from mlp_med.studies.provenance import code_digest
 from mlp_med.studies.worker import train_and_log
-from mlp_med.studies.worker_group import end_processes, listen, start_worker
+from mlp_med.studies.worker_group import end_processes, start_worker, wait_for_word
 
 SILENCE_SECONDS = 120.0  # of the chief's supervisor, after which its group is given up
 
@@ -35,7 +35,7 @@ def follow(
         silence_seconds: see `SILENCE_SECONDS`.
     """
     begun = ""
-    jobs: list[launcher._Running] = []
+    jobs: list[cell_process.CellProcess] = []
     heard = mailbox.read()  # perhaps of a study long ago: only what changes from now on counts
     heard_at = time.monotonic()
     try:
@@ -55,16 +55,16 @@ def follow(
                 jobs = []
             jobs = [job for job in jobs if not _has_ended(job, cluster, mailbox, begun, say)]
             if jobs:
-                listen(jobs)
+                wait_for_word(jobs)
             else:
-                time.sleep(launcher.POLL_SECONDS)
+                time.sleep(cell_process.POLL_SECONDS)
     finally:
         end_processes(jobs)
 
 
 def _begin(
     cluster: Cluster, mailbox: Mailbox, post: Mapping[str, Any], say: Callable[[str], None]
-) -> list[launcher._Running]:
+) -> list[cell_process.CellProcess]:
     order = order_from(post["order"])
     code = code_digest(order.cell.dataset)
     if code != post["code"]:
@@ -77,7 +77,7 @@ def _begin(
 
 
 def _has_ended(
-    job: launcher._Running,
+    job: cell_process.CellProcess,
     cluster: Cluster,
     mailbox: Mailbox,
     attempt: str,
@@ -85,10 +85,10 @@ def _has_ended(
 ) -> bool:
     """Whether the process is gone; the chief is then told why."""
     has_ended = job.process.exitcode is not None  # before its last words are heard
-    launcher._drain(job, lambda order, event: None)
+    cell_process.drain(job, lambda order, event: None)
     if not has_ended:
         return False
-    outcome = launcher._outcome(job)
+    outcome = cell_process.outcome_of(job)
     failed = outcome if isinstance(outcome, Failed) else Failed("died", "ended before the chief")
     mailbox.answer(attempt, cluster.index, failed)
     say(f"{failed.kind}: {failed.message}")

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from mlp_med.studies.cell import Cell
-from mlp_med.studies.launcher import Failed, Order
+from mlp_med.studies.orders import Failed, Order
 
 
 @dataclass

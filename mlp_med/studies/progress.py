@@ -17,8 +17,8 @@ from rich.progress import (
 
 from mlp_med.pipelines.folds import OWN_SPLITS
 from mlp_med.studies.cell import Cell
-from mlp_med.studies.launcher import Done, Event, Failed
-from mlp_med.studies.launcher import Progress as Seen
+from mlp_med.studies.orders import Done, Event, Failed
+from mlp_med.studies.orders import Progress as Seen
 
 
 @contextmanager

@@ -16,7 +16,8 @@ from mlp_med.ledger.read import CellRecord, StudyRecord, load_predictions, read_
 from mlp_med.ledger.store import Ledger
 from mlp_med.studies.cell import Cell
 from mlp_med.studies.comparison import compare_predictions, label_of
-from mlp_med.studies.launcher import Event, Failed, Job, Order, launch_local
+from mlp_med.studies.launchers.local import launch_local
+from mlp_med.studies.orders import Event, Failed, Job, Order
 from mlp_med.studies.provenance import code_digest, environment, git_commit
 from mlp_med.studies.room import Machine, Needs
 from mlp_med.studies.worker import PRELOAD, SendProgress, train_and_save

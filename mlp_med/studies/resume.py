@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from mlp_med.ledger.store import Ledger
 from mlp_med.studies.cell import Cell
-from mlp_med.studies.launcher import Order
+from mlp_med.studies.orders import Order
 from mlp_med.studies.provenance import code_digest, environment
 from mlp_med.training.checkpoints import Checkpoints
 from mlp_med.training.strategy import is_chief

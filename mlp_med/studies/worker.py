@@ -26,8 +26,8 @@ from mlp_med.pipelines.fractions import take_fraction
 from mlp_med.pipelines.tile_labels import require_lesions
 from mlp_med.studies.cell import Cell
 from mlp_med.studies.cell_result import CellResult, curve_of, figures_of, predictions_of
-from mlp_med.studies.launcher import Order, Progress
 from mlp_med.studies.minimum import Minimum
+from mlp_med.studies.orders import Order, Progress
 from mlp_med.studies.resume import open_checkpoints, remove_checkpoints
 from mlp_med.training.checkpoints import Checkpoints
 from mlp_med.training.evaluation import Evaluation, evaluate_logits

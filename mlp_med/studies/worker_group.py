@@ -24,10 +24,10 @@ from multiprocessing.connection import wait
 from pathlib import Path
 
 from mlp_med.errors import StudyError, TrainingError
-from mlp_med.studies import launcher
+from mlp_med.studies import cell_process
 from mlp_med.studies.cluster import Cluster, cluster_from_environment
-from mlp_med.studies.launcher import Done, Event, Failed, Order, Work
 from mlp_med.studies.mailbox import Mailbox
+from mlp_med.studies.orders import Done, Event, Failed, Order, Work
 from mlp_med.studies.provenance import code_digest
 from mlp_med.studies.room import Needs
 from mlp_med.studies.worker import PRELOAD, SendProgress, train
@@ -124,13 +124,13 @@ class _Group:
     """
 
     size: int
-    jobs: list[launcher._Running]
+    jobs: list[cell_process.CellProcess]
     mailbox: Mailbox | None
 
     def ends(self) -> list[tuple[int, Done | Failed]]:
         """How workers ended, by their numbers."""
         ended = [number for number, job in enumerate(self.jobs) if job.process.exitcode is not None]
-        here = [(number, launcher._outcome(self.jobs[number])) for number in ended]
+        here = [(number, cell_process.outcome_of(self.jobs[number])) for number in ended]
         return here + (list(self.mailbox.answers(self.size)) if self.mailbox else [])
 
     def end(self) -> None:
@@ -153,14 +153,14 @@ def _start_group(order: Order, work: Work, cluster: Cluster | None) -> _Group:
 
 def start_worker(
     order: Order, work: Work, addresses: Sequence[str], index: int
-) -> launcher._Running:
+) -> cell_process.CellProcess:
     """Starts worker `index` of those at `addresses` in a process of its own."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOAD)
     as_worker = functools.partial(_as_worker, work=work, addresses=list(addresses), index=index)
     cores = frozenset(os.sched_getaffinity(0))
     needs = Needs(order.cell.intra_op_threads)  # the group's place was found for it as a whole
-    return launcher._start(context, order, needs, as_worker, cores)
+    return cell_process.start(context, order, needs, as_worker, cores)
 
 
 def _follow(group: _Group, send: SendProgress, start_seconds: float) -> Done | Failed:
@@ -175,11 +175,11 @@ def _follow(group: _Group, send: SendProgress, start_seconds: float) -> Done | F
         send(event)  # type: ignore[arg-type]  # only Progress comes this way
 
     while True:
-        listen(group.jobs)
+        wait_for_word(group.jobs)
         ends = group.ends()  # before the last words are heard, or they might be missed
-        launcher._drain(chief, heard)
+        cell_process.drain(chief, heard)
         for job in group.jobs[1:]:
-            launcher._drain(job, lambda order, event: None)
+            cell_process.drain(job, lambda order, event: None)
         if isinstance(chief.outcome, Done):
             return chief.outcome
         if ends:
@@ -194,10 +194,10 @@ def _follow(group: _Group, send: SendProgress, start_seconds: float) -> Done | F
             group.mailbox.count()
 
 
-def listen(jobs: Sequence[launcher._Running]) -> None:
+def wait_for_word(jobs: Sequence[cell_process.CellProcess]) -> None:
     """Waits until one of them says something or ends, or for a moment."""
     sources = [job.connection for job in jobs] + [job.process.sentinel for job in jobs]
-    wait(sources, timeout=launcher.POLL_SECONDS)
+    wait(sources, timeout=cell_process.POLL_SECONDS)
 
 
 def _first_cause(ends: Sequence[tuple[int, Done | Failed]]) -> Failed:
@@ -209,13 +209,13 @@ def _first_cause(ends: Sequence[tuple[int, Done | Failed]]) -> Failed:
     return replace(end, message=f"worker {index}: {end.message}")
 
 
-def end_processes(jobs: Iterable[launcher._Running]) -> None:
+def end_processes(jobs: Iterable[cell_process.CellProcess]) -> None:
     """By SIGKILL, which is heard everywhere."""
     for job in jobs:
         job.process.kill()
     for job in jobs:
         job.process.join()
-        launcher._remove(job)
+        cell_process.remove(job)
 
 
 def mailbox_of(root: Path, cluster: Cluster) -> Mailbox:

@@ -8,7 +8,7 @@ from pathlib import Path
 from mlp_med.ledger import leases
 from mlp_med.ledger.leases import Leases
 from mlp_med.ledger.store import open_ledger
-from mlp_med.ledger.write import start_study
+from mlp_med.ledger.study_run import start_study
 
 CELLS = [f"{number:016x}" for number in range(6)]
 HUNG = "f" * 16  # the cell of a sweep that never ends

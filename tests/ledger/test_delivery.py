@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from mlp_med.errors import LedgerError, LedgerUnavailableError
-from mlp_med.ledger import entries, names, write
+from mlp_med.ledger import entries, names, study_run, write
 from mlp_med.ledger.delivery import Delivery, start_or_key, tell
 from mlp_med.ledger.read import Failure, read_study
 from mlp_med.ledger.spool import CellEnd, CellStart, Spool
@@ -24,7 +24,7 @@ WRITES = ("create_run", "log_batch", "log_inputs", "log_artifact", "set_terminat
 
 @pytest.fixture
 def study(ledger):
-    return write.start_study(ledger, "resolution", "hash0", plan(), {})
+    return study_run.start_study(ledger, "resolution", "hash0", plan(), {})
 
 
 @pytest.fixture
@@ -95,7 +95,7 @@ def test_wherever_a_delivery_is_cut_the_next_completes_it_and_nothing_is_twice(
     def run(number):
         shutil.copy(blank_database, tmp_path / f"{number}.db")
         ledger = open_ledger(f"sqlite:///{tmp_path}/{number}.db")
-        study = write.start_study(ledger, "resolution", "hash0", plan(), {})
+        study = study_run.start_study(ledger, "resolution", "hash0", plan(), {})
         spool = Spool(tmp_path / f"data{number}")
         start = start_of(study)
         with monkeypatch.context() as patched:

@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from mlp_med.ledger import leases, write
+from mlp_med.ledger import leases, study_run, write
 from mlp_med.ledger.leases import Leases
 from mlp_med.ledger.read import read_cell
 from mlp_med.ledger.write import DatasetInput
@@ -27,7 +27,7 @@ class Clock:
 
 @pytest.fixture
 def study(ledger):
-    return write.start_study(ledger, "shared", "hash0", PLAN, {})
+    return study_run.start_study(ledger, "shared", "hash0", PLAN, {})
 
 
 @pytest.fixture

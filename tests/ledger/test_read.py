@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from mlp_med.errors import LedgerError
-from mlp_med.ledger import names, runs, write
+from mlp_med.ledger import names, runs, study_run, write
 from mlp_med.ledger.read import load_curve, load_predictions, read_cell, read_study
 from mlp_med.ledger.verify import fail_broken
 from tests.faults import fault
@@ -13,7 +13,7 @@ from tests.ledger.synthetic import DATASET, cell_params, plan, predictions
 @pytest.fixture
 def study(ledger):
     tags = {"size": "small", "dataset": "luna16"}
-    return write.start_study(ledger, "resolution", "hash0", plan(), tags)
+    return study_run.start_study(ledger, "resolution", "hash0", plan(), tags)
 
 
 def start(ledger, study, resolution=1.25, seed=0):
@@ -95,19 +95,19 @@ def test_a_cell_that_ran_twice_counts_once(ledger, study, last):
 def test_a_done_cell_that_a_later_plan_leaves_out_is_kept(ledger, study):
     write.finish_cell(ledger, start(ledger, study, seed=1), {"test_auc": 0.9}, predictions(1))
     start(ledger, study, 5.0, 1)
-    write.start_study(ledger, "resolution", "hash0", plan(num_seeds=1), {})
+    study_run.start_study(ledger, "resolution", "hash0", plan(num_seeds=1), {})
     hashes = [cell.hash for cell in read_study(ledger, study).cells]
     assert hashes == ["1.25-0", "5.0-0", "1.25-1"]
 
 
 def test_the_latest_study_is_the_one_started_last(ledger, study):
-    other = write.start_study(
+    other = study_run.start_study(
         ledger, "resolution", "hash1", plan(), {"size": "full", "dataset": "luna16"}
     )
     assert read_study(ledger, name="resolution").run_id == other
     assert read_study(ledger, name="resolution", size="small").run_id == study
     assert read_study(ledger, name="resolution", dataset="luna16").run_id == other
-    write.start_study(ledger, "resolution", "hash0", plan(), {})
+    study_run.start_study(ledger, "resolution", "hash0", plan(), {})
     assert read_study(ledger, name="resolution").run_id == study
 
 
@@ -164,7 +164,7 @@ def test_what_is_not_there_is_said(ledger, study):
 @pytest.fixture
 def done_cell(ledger):
     """A done cell of a study: its study's run id, its run id, and the file of its predictions."""
-    study = write.start_study(ledger, "resolution", "hash0", plan(), {})
+    study = study_run.start_study(ledger, "resolution", "hash0", plan(), {})
     run_id = start(ledger, study)
     write.finish_cell(ledger, run_id, {"test_auc": 0.9}, predictions())
     return study, run_id, ledger.artifact_root / run_id / "artifacts" / "predictions.parquet"

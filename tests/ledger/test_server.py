@@ -15,7 +15,7 @@ import pytest
 
 from mlp_med.errors import LedgerError
 from mlp_med.ledger import server as module
-from mlp_med.ledger import write
+from mlp_med.ledger import study_run
 from mlp_med.ledger.delivery import start_or_key, tell
 from mlp_med.ledger.read import find_studies, load_predictions, read_cell, read_study
 from mlp_med.ledger.server import Server, is_loopback, run_server
@@ -77,7 +77,7 @@ def test_a_server_with_logins_knows_its_admin_alone_and_tells_the_password_to_no
         monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "admin")
         monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", password)
         ledger = open_ledger(served.address)
-        study = write.start_study(ledger, "resolution", "hash0", plan(), {})
+        study = study_run.start_study(ledger, "resolution", "hash0", plan(), {})
         assert find_studies(ledger, "resolution") == [study]
         assert ends_whole(served, signal.SIGTERM)
     database = directory / "logins.db"
@@ -94,7 +94,7 @@ def test_a_ledger_on_postgresql_with_its_artifacts_at_the_server(tmp_path):
         try:
             served.wait_until_it_answers()
             ledger = open_ledger(served.address)
-            study = write.start_study(ledger, "resolution", "hash0", plan(), {})
+            study = study_run.start_study(ledger, "resolution", "hash0", plan(), {})
             start = start_of(study)
             spool = Spool(tmp_path / "data")
             end = end_of(start, start_or_key(ledger, start))
@@ -197,7 +197,7 @@ def test_beyond_the_loopback_nobody_is_served_without_a_login(host, asks):
 
 
 def test_studies_begun_without_a_server_are_named(ledger, caplog, monkeypatch, tmp_path):
-    write.start_study(ledger, "resolution", "hash0", plan(), {})
+    study_run.start_study(ledger, "resolution", "hash0", plan(), {})
     monkeypatch.setattr(module, "serve", lambda *_: 0)
     assert run_server(Server(tmp_path / "s", backend_uri=ledger.tracking_uri)) == 0
     assert "the artifacts of resolution lie on this machine's disk" in caplog.text

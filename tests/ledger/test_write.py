@@ -5,14 +5,14 @@ import pandas as pd
 import pytest
 
 from mlp_med.errors import LedgerError
-from mlp_med.ledger import write
+from mlp_med.ledger import study_run, write
 from mlp_med.ledger.read import find_studies, load_crops, load_predictions, read_cell, read_study
 from tests.ledger.synthetic import DATASET, cell_params, plan, predictions
 
 
 @pytest.fixture
 def study(ledger):
-    return write.start_study(ledger, "resolution", "hash0", plan(), {"size": "small"})
+    return study_run.start_study(ledger, "resolution", "hash0", plan(), {"size": "small"})
 
 
 def start(ledger, study, resolution=1.25, seed=0):
@@ -28,8 +28,8 @@ def start(ledger, study, resolution=1.25, seed=0):
 
 
 def test_a_study_is_found_again_by_its_hash(ledger, study):
-    again = write.start_study(ledger, "resolution", "hash0", plan(3), {"size": "small"})
-    other = write.start_study(ledger, "resolution", "hash1", plan(), {"size": "full"})
+    again = study_run.start_study(ledger, "resolution", "hash0", plan(3), {"size": "small"})
+    other = study_run.start_study(ledger, "resolution", "hash1", plan(), {"size": "full"})
     assert again == study != other
     assert len(read_study(ledger, study).cells) == 6
     assert find_studies(ledger, "resolution") == [other, study]
@@ -37,7 +37,7 @@ def test_a_study_is_found_again_by_its_hash(ledger, study):
 
 def test_a_plan_without_hashes_is_refused(ledger):
     with pytest.raises(LedgerError, match="hash, arm and params"):
-        write.start_study(ledger, "s", "h", {"cells": [{"arm": "x"}]}, {})
+        study_run.start_study(ledger, "s", "h", {"cells": [{"arm": "x"}]}, {})
 
 
 def test_a_cell_is_a_child_run_that_sorts_and_compares_in_mlflow(ledger, study):
@@ -156,9 +156,9 @@ def test_what_a_killed_study_left_running_becomes_interrupted(ledger, study):
 
 
 def test_a_study_is_finished_and_runs_again_when_started_again(ledger, study):
-    write.finish_study(ledger, study)
+    study_run.finish_study(ledger, study)
     assert ledger.client.get_run(study).info.status == "FINISHED"
-    write.start_study(ledger, "resolution", "hash0", plan(), {})
+    study_run.start_study(ledger, "resolution", "hash0", plan(), {})
     assert ledger.client.get_run(study).info.status == "RUNNING"
 
 
@@ -166,7 +166,7 @@ def test_the_report_becomes_artifacts_of_the_study(ledger, study, tmp_path):
     page = tmp_path / "index.html"
     page.write_text("<p>a page")
     metrics = {"effect": 0.02, "ci_low": float("nan")}
-    write.log_report(ledger, study, [page], tags={"verdict": "supported"}, metrics=metrics)
+    study_run.log_report(ledger, study, [page], tags={"verdict": "supported"}, metrics=metrics)
     kept = ledger.client.list_artifacts(study, "report")
     assert [artifact.path for artifact in kept] == ["report/index.html"]
     record = read_study(ledger, study)
@@ -177,12 +177,12 @@ def test_the_report_becomes_artifacts_of_the_study(ledger, study, tmp_path):
 def test_a_deleted_experiment_is_named_with_the_way_back(ledger, study):
     ledger.client.delete_experiment(ledger.client.get_run(study).info.experiment_id)
     with pytest.raises(LedgerError, match="mlflow experiments restore"):
-        write.start_study(ledger, "resolution", "hash0", plan(), {})
+        study_run.start_study(ledger, "resolution", "hash0", plan(), {})
 
 
 def test_the_example_crops_are_kept_with_the_study(ledger, study):
     assert load_crops(ledger, study) is None
-    write.log_crops(ledger, study, b"\x89PNG")
+    study_run.log_crops(ledger, study, b"\x89PNG")
     assert load_crops(ledger, study) == b"\x89PNG"
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from mlp_med.evidence.claim import AS_USED, COMPUTE, Claim
 from mlp_med.evidence.controls import ControlOutcome, Controls
-from mlp_med.ledger import write
+from mlp_med.ledger import study_run
 from mlp_med.ledger.read import read_study
 from mlp_med.ledger.store import open_ledger
 from mlp_med.reports.study_report import write_report
@@ -71,7 +71,7 @@ def report(study, tmp_path_factory):
 def patches_report(make_study, tmp_path_factory):
     """The report of real patches whose patients nobody knows, half of them by older code."""
     ledger, record = make_study(phantom=False, patients_known=False)
-    write.log_crops(ledger, record.run_id, b"\x89PNG crops")
+    study_run.log_crops(ledger, record.run_id, b"\x89PNG crops")
     for number, cell in enumerate(record.in_state("done")):
         ledger.client.set_tag(cell.run_id, "mlp_med.code_digest", "new" if number % 2 else "old")
     return write_report(

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import roc_auc_score
 
-from mlp_med.ledger import write
+from mlp_med.ledger import study_run, write
 
 ARMS = {
     "1.25mm": (1.25, 1.25, 2.2),
@@ -210,7 +210,7 @@ def write_study(
         "version.tensorflow": "2.21.0",
         "version.keras": "3.15.0",
     }
-    study = write.start_study(ledger, plan["name"], study_hash, plan, about)
+    study = study_run.start_study(ledger, plan["name"], study_hash, plan, about)
     for cell in plan["cells"]:
         arm, seed = cell["arm"], cell["params"]["seed"]
         digest = cell["params"]["dataset_digest"]
@@ -223,5 +223,5 @@ def write_study(
             predictions = predictions_of(arm, seed, patients_known=patients_known)
             predictions = of_fold(predictions, cell["params"]["fold"], plan)
             finish(ledger, run_id, arm, seed, predictions)
-    write.finish_study(ledger, study)
+    study_run.finish_study(ledger, study)
     return study

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from mlp_med.evidence.claim import Claim
-from mlp_med.ledger import write
+from mlp_med.ledger import study_run, write
 from mlp_med.ledger.read import read_study
 from mlp_med.ledger.store import open_ledger
 from mlp_med.reports.several_report import write_several_report
@@ -57,7 +57,7 @@ def make(blank_database, folder, *, failed=(), reached=1.0, never=(), pilot=None
         for arm in TRUTH
         for seed in range(NUM_SEEDS)
     ]
-    study = write.start_study(ledger, plan["name"], "study0", plan, {"phantom": "true"})
+    study = study_run.start_study(ledger, plan["name"], "study0", plan, {"phantom": "true"})
     for cell in plan["cells"]:
         arm, seed = cell["arm"], cell["params"]["seed"]
         dataset = write.DatasetInput("luna16/5mm", "d" * 64, "/data/luna16")
@@ -66,7 +66,7 @@ def make(blank_database, folder, *, failed=(), reached=1.0, never=(), pilot=None
             write.fail_cell(ledger, run_id, kind, "it failed")
         else:
             finish(ledger, run_id, arm, seed, reached, is_short=arm in never)
-    write.finish_study(ledger, study)
+    study_run.finish_study(ledger, study)
     return ledger, read_study(ledger, study)
 
 

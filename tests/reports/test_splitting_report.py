@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from mlp_med.evidence.claim import Claim
-from mlp_med.ledger import write
+from mlp_med.ledger import study_run, write
 from mlp_med.ledger.read import read_study
 from mlp_med.ledger.store import open_ledger
 from mlp_med.reports.seams import find_seams
@@ -120,7 +120,7 @@ def report(blank_database, tmp_path):
             for arm in SPLIT
             for seed in range(NUM_SEEDS)
         ]
-        study = write.start_study(ledger, plan["name"], "study0", plan, {"phantom": "true"})
+        study = study_run.start_study(ledger, plan["name"], "study0", plan, {"phantom": "true"})
         for cell in plan["cells"]:
             dataset = write.DatasetInput("luna16_fields/2.5mm", "d" * 64, "/data/luna16")
             arm, seed = cell["arm"], cell["params"]["seed"]
@@ -129,7 +129,7 @@ def report(blank_database, tmp_path):
                 write.fail_cell(ledger, run_id, "killed", "it failed")
             else:
                 finish(ledger, run_id, arm, seed)
-        write.finish_study(ledger, study)
+        study_run.finish_study(ledger, study)
         record = read_study(ledger, study)
         return write_several_report(ledger, record, tmp_path / "out", controls=CONTROLS)
 

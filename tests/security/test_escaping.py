@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 import pytest
 
 from mlp_med.evidence.simulation import SimulatedStudy, simulate_arms
-from mlp_med.ledger import write
+from mlp_med.ledger import study_run
 from mlp_med.ledger.read import read_study
 from mlp_med.ledger.store import open_ledger
 from mlp_med.reports.study_report import write_report
@@ -59,7 +59,7 @@ def attacked(tmp_path_factory):
         if cell.state == "done":
             for tag in ("machine", "processor", "commit", "version.numpy", "code_digest"):
                 ledger.client.set_tag(cell.run_id, f"mlp_med.{tag}", ATTACK)
-    write.log_crops(ledger, study, b"\x89PNG\r\n\x1a\n" + ATTACK.encode())
+    study_run.log_crops(ledger, study, b"\x89PNG\r\n\x1a\n" + ATTACK.encode())
     record = read_study(ledger, study)
     record.plan["dataset"]["source"] = f"/data/{ATTACK}"
     outcome = replace(CONTROLS.outcomes[0], summary=ATTACK, passed=True)

@@ -14,7 +14,7 @@ from mlp_med.crop_sheets import draw_source
 from mlp_med.errors import MlpMedError
 from mlp_med.imaging.dicom_slice import read_slice_header
 from mlp_med.imaging.radiograph import read_radiograph_header
-from mlp_med.ledger import write
+from mlp_med.ledger import study_run, write
 from mlp_med.ledger.read import read_study
 from mlp_med.ledger.store import open_ledger
 from mlp_med.phantoms.dicom_radiograph import write_radiograph
@@ -89,7 +89,7 @@ def traces(tmp_path_factory) -> Path:
     ledger = open_ledger(f"sqlite:///{made}/ledger/mlflow.db")
     plan = plan_of(asdict(CLAIM), num_seeds=2) | {"dataset": asdict(dataset.info)}
     about = {"dataset": "table", "size": plan["size"], "phantom": "false"}
-    study = write.start_study(ledger, plan["name"], "study0", plan, about)
+    study = study_run.start_study(ledger, plan["name"], "study0", plan, about)
     given = write.DatasetInput("table", dataset.digests[resolution], str(source))
     for cell in plan["cells"]:
         arm, seed = cell["arm"], cell["params"]["seed"]
@@ -97,8 +97,8 @@ def traces(tmp_path_factory) -> Path:
         scored = predictions_of(arm, seed, num_patients=12, cases_each=2)
         scored = scored.assign(id=cases.ids, patient=cases.patients, label=cases.labels)
         finish(ledger, run, arm, seed, scored)
-    write.log_crops(ledger, study, (made / "crops.png").read_bytes())
-    write.finish_study(ledger, study)
+    study_run.log_crops(ledger, study, (made / "crops.png").read_bytes())
+    study_run.finish_study(ledger, study)
     write_report(ledger, read_study(ledger, study), made / "report", controls=CONTROLS)
     assert len(ARMS) * 2 == len(plan["cells"])
     shutil.rmtree(root)

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from mlp_med.studies.launcher import Order
+from mlp_med.studies.orders import Order
 from mlp_med.studies.worker import SendProgress, train
 
 

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from mlp_med.errors import TrainingError
-from mlp_med.studies.launcher import Order, Progress
+from mlp_med.studies.orders import Order, Progress
 
 
 def do_as_the_seed_says(order: Order, send) -> None:

@@ -4,7 +4,7 @@ import contextlib
 import os
 from pathlib import Path
 
-from mlp_med.studies.launcher import Order
+from mlp_med.studies.orders import Order
 
 VERSION_1 = Path("/sys/fs/cgroup/memory")
 VERSION_2 = Path("/sys/fs/cgroup")

@@ -10,9 +10,9 @@ import pandas as pd
 
 from mlp_med.evidence.claim import Claim
 from mlp_med.ledger.read import LATER_PARAMS
-from mlp_med.studies import run, worker
+from mlp_med.studies import run, sweep, worker
 from mlp_med.studies.cell import Cell
-from mlp_med.studies.launcher import launch_local
+from mlp_med.studies.launchers.local import launch_local
 from mlp_med.studies.room import Machine, Needs
 from mlp_med.studies.study import Study
 from mlp_med.studies.worker import PRELOAD
@@ -89,7 +89,7 @@ def main(tracking_uri: str, data_dir: str) -> None:
     from mlp_med.errors import MlpMedError
     from mlp_med.ledger.store import open_ledger
 
-    run.train_and_log = work
+    sweep.train_and_log = work
     try:
         record = run.run_study(
             study_in(data_dir),

@@ -11,7 +11,7 @@ from mlp_med.ledger.read import StudyRecord
 from mlp_med.ledger.store import Ledger, open_ledger
 from mlp_med.ledger.write import finish_cell
 from mlp_med.studies.cell import Cell
-from mlp_med.studies.launcher import Done, Failed
+from mlp_med.studies.orders import Done, Failed
 from mlp_med.studies.room import Needs
 from mlp_med.studies.run import run_study
 from mlp_med.studies.study import Study

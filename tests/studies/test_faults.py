@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from mlp_med.ledger import write
+from mlp_med.ledger import study_run, write
 from mlp_med.ledger.delivery import Delivery, start_or_key, tell
 from mlp_med.ledger.read import find_studies, read_study
 from mlp_med.ledger.spool import Spool
 from mlp_med.ledger.store import open_ledger
-from mlp_med.studies.launcher import Done, Failed, Job, Order, launch_local
+from mlp_med.studies.launchers.local import launch_local
+from mlp_med.studies.orders import Done, Failed, Job, Order
 from mlp_med.studies.room import Machine, Needs
 from tests.faults import fault
 from tests.ledger.snapshot import snapshot
@@ -56,7 +57,7 @@ def test_a_disk_that_is_full_under_the_ledger_loses_no_result(blank_database, tm
     with small_disk(tmp_path / "disk", 8) as disk:
         shutil.copy(blank_database, disk / "mlflow.db")
         ledger = open_ledger(f"sqlite:///{disk}/mlflow.db")
-        study = write.start_study(ledger, "resolution", "hash0", plan(), {})
+        study = study_run.start_study(ledger, "resolution", "hash0", plan(), {})
         spool = Spool(tmp_path / "data")
         first, second = start_of(study, 0), start_of(study, 1)
         run_id = start_or_key(ledger, first)
@@ -74,7 +75,7 @@ def test_a_disk_that_is_full_under_the_ledger_loses_no_result(blank_database, tm
         found = snapshot(ledger, study)
         ledger.client._tracking_client.store.engine.dispose()
     plain = open_ledger(f"sqlite:///{shutil.copy(blank_database, tmp_path / 'plain.db')}")
-    study = write.start_study(plain, "resolution", "hash0", plan(), {})
+    study = study_run.start_study(plain, "resolution", "hash0", plan(), {})
     for start in (start_of(study, 0), start_of(study, 1)):
         tell(lambda: plain, Spool(tmp_path / "x"), end_of(start, start_or_key(plain, start)))
     assert found == snapshot(plain, study)
@@ -122,8 +123,8 @@ def test_a_cell_that_the_kernel_kills_for_want_of_memory_is_told_with_its_peak(m
 def test_a_clock_that_is_set_back_changes_neither_what_is_done_nor_what_is_newest(
     ledger, tmp_path, monkeypatch
 ):
-    old = write.start_study(ledger, "resolution", "hash0", plan(), {})
-    other = write.start_study(ledger, "resolution", "hash1", plan(), {})
+    old = study_run.start_study(ledger, "resolution", "hash0", plan(), {})
+    other = study_run.start_study(ledger, "resolution", "hash1", plan(), {})
     spool = Spool(tmp_path / "data")
     first = start_of(other, 0)
     run_id = start_or_key(ledger, first)
@@ -138,9 +139,9 @@ def test_a_clock_that_is_set_back_changes_neither_what_is_done_nor_what_is_newes
     assert spool.paths() == []
     cell = read_study(ledger, other).cells[0]
     assert (cell.state, cell.metrics["test_auc"]) == ("done", 0.9)
-    assert write.start_study(ledger, "resolution", "hash0", plan(), {}) == old
+    assert study_run.start_study(ledger, "resolution", "hash0", plan(), {}) == old
     assert find_studies(ledger, "resolution") == [old, other]
-    third = write.start_study(ledger, "resolution", "hash2", plan(), {})
+    third = study_run.start_study(ledger, "resolution", "hash2", plan(), {})
     assert find_studies(ledger, "resolution") == [third, old, other]
     began = time.monotonic()
     Delivery(ledger, spool).finish(seconds=60)

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from mlp_med.studies import launcher
-from mlp_med.studies.launcher import TAKEN_OVER, Done, Failed, Job, Order, Progress, launch_local
+from mlp_med.studies.launchers import local
+from mlp_med.studies.launchers.local import launch_local
+from mlp_med.studies.orders import TAKEN_OVER, Done, Failed, Job, Order, Progress
 from mlp_med.studies.room import Machine, Needs
 from tests.faults import fault
 from tests.studies.launcher_work import do_as_the_seed_says
@@ -119,15 +120,15 @@ def test_a_cell_has_its_own_process_and_temporary_directory_which_is_removed(lau
 def test_cells_at_once_stay_next_to_memories_of_their_own(launch, tmp_path, monkeypatch):
     first, second, *_ = sorted(os.sched_getaffinity(0))
     nodes = [frozenset({first}), frozenset({second})]
-    monkeypatch.setattr(launcher, "memory_nodes", lambda: nodes)
+    monkeypatch.setattr(local, "memory_nodes", lambda: nodes)
     launch([0, 6])
     places = {(tmp_path / f"{seed}.cores").read_text() for seed in (0, 6)}
     assert places == {f"[{first}]", f"[{second}]"}
 
 
 def test_a_cell_of_more_threads_than_a_node_has_cores_takes_all(make_cell, monkeypatch):
-    monkeypatch.setattr(launcher, "memory_nodes", lambda: [frozenset({0, 1}), frozenset({2})])
-    places = [launcher._place(make_cell(intra_op_threads=n), []) for n in (1, 2, 3)]
+    monkeypatch.setattr(local, "memory_nodes", lambda: [frozenset({0, 1}), frozenset({2})])
+    places = [local._place(make_cell(intra_op_threads=n), []) for n in (1, 2, 3)]
     assert places == [{0, 1}, {0, 1}, {0, 1, 2}]
 
 
@@ -144,7 +145,8 @@ import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
 sys.path.insert(0, {str(Path.cwd())!r})
 from mlp_med.studies.cell import Cell
-from mlp_med.studies.launcher import Job, Order, launch_local
+from mlp_med.studies.launchers.local import launch_local
+from mlp_med.studies.orders import Job, Order
 from mlp_med.studies.room import Machine, Needs
 from tests.studies.launcher_work import do_as_the_seed_says
 cell = Cell(dataset="d", dataset_digest="", resolution=5, grid=5, control="none", model="m",

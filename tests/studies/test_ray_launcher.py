@@ -13,7 +13,8 @@ import psutil
 import pytest
 
 from mlp_med.ledger.store import open_ledger
-from mlp_med.studies.launcher import Done, Failed, Job, Order, Progress, Started, launch_local
+from mlp_med.studies.launchers.local import launch_local
+from mlp_med.studies.orders import Done, Failed, Job, Order, Progress, Started
 from mlp_med.studies.room import Machine, Needs
 from mlp_med.studies.run import run_study
 from mlp_med.studies.worker import PRELOAD

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from mlp_med.errors import StudyError
-from mlp_med.ledger import write
+from mlp_med.ledger import study_run, write
 from mlp_med.ledger.read import read_study
 from mlp_med.reports.reproduction_report import ReproductionReport, write_reproduction
 from mlp_med.studies import commit_environment
@@ -149,7 +149,7 @@ def study(ledger, tmp_path):
     planned = [
         {"hash": f"h{n}", "arm": "1.25mm", "params": params} for n, params in enumerate(cells)
     ]
-    study = write.start_study(ledger, "resolution", "hash0", {"cells": planned}, {})
+    study = study_run.start_study(ledger, "resolution", "hash0", {"cells": planned}, {})
     tags = {
         "commit": "0" * 40,
         "code_digest": "digest of today",

@@ -10,7 +10,7 @@ from mlp_med.errors import StudyError
 from mlp_med.ledger.read import CellRecord, StudyRecord
 from mlp_med.ledger.store import Ledger
 from mlp_med.studies import rerun
-from mlp_med.studies.launcher import Done, Failed
+from mlp_med.studies.orders import Done, Failed
 
 
 def predictions(seed):

@@ -9,7 +9,7 @@ import pytest
 
 from mlp_med.pipelines.datasets import LUNA16
 from mlp_med.studies import resume, worker
-from mlp_med.studies.launcher import Order
+from mlp_med.studies.orders import Order
 from tests.pipelines.crops import random_examples
 
 

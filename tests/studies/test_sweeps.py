@@ -5,10 +5,10 @@ from collections import Counter
 
 import pytest
 
-from mlp_med.ledger import leases, write
+from mlp_med.ledger import leases, study_run, write
 from mlp_med.ledger.read import read_study
 from mlp_med.ledger.store import open_ledger
-from mlp_med.studies.launcher import TAKEN_OVER, Done, Failed
+from mlp_med.studies.orders import TAKEN_OVER, Done, Failed
 from tests.faults import fault
 from tests.studies import sweep_work
 from tests.studies.sweep_work import DIVERGES, no_work, sweep
@@ -124,15 +124,15 @@ def test_a_failure_of_another_sweep_is_told_and_not_tried_again(uri, cells, tmp_
     """The other one's cell ends while this one waits: killed, say, which this one did not do."""
     ledger = open_ledger(uri)
     study = sweep_work.study_of(cells)
-    study_run = write.start_study(ledger, study.name, study.hash, study.plan(), {})
+    study_run_id = study_run.start_study(ledger, study.name, study.hash, study.plan(), {})
     monkeypatch.setattr(leases, "_machine", lambda: "another")
-    holder = leases.Leases(ledger, study_run)
+    holder = leases.Leases(ledger, study_run_id)
     monkeypatch.undo()
     lease = holder.take(cells[0].hash)
     dataset = write.DatasetInput("d", "0", "/d", {"test": 1})
     tags = {"lease": str(lease), "holder": holder.holder}
     params, of = cells[0].to_params(), cells[0].hash
-    run_id = write.start_cell(ledger, study_run, params, of, "5mm", tags, dataset)
+    run_id = write.start_cell(ledger, study_run_id, params, of, "5mm", tags, dataset)
 
     def on_wait(held):
         assert [cell.hash for cell in held] == [of]

@@ -10,7 +10,7 @@ from sklearn.metrics import roc_auc_score
 from mlp_med.errors import DatasetError, StudyError
 from mlp_med.pipelines.datasets import LUNA16
 from mlp_med.studies import worker
-from mlp_med.studies.launcher import Order
+from mlp_med.studies.orders import Order
 from tests.pipelines.crops import random_examples
 
 NUM_CASES = 48  # of 16 patients

@@ -17,9 +17,10 @@ from PIL import Image
 
 import tfds_builders
 from mlp_med.errors import TrainingError
-from mlp_med.studies import launcher
+from mlp_med.studies import cell_process
 from mlp_med.studies.cluster import cluster_from_environment
-from mlp_med.studies.launcher import Done, Failed, Job, Order, launch_local
+from mlp_med.studies.launchers.local import launch_local
+from mlp_med.studies.orders import Done, Failed, Job, Order
 from mlp_med.studies.room import Machine, Needs
 from mlp_med.studies.worker_group import Patience, free_ports, in_workers, mailbox_of
 from tests.studies.group_work import note_and_train, train_and_keep
@@ -56,14 +57,14 @@ class Group:
     def __init__(self, order, monkeypatch, patience=PATIENT):
         self.order, self.patience, self.jobs = order, patience, []
         self.directory = Path(order.checkpoint_dir)
-        start = launcher._start
+        start = cell_process.start
 
         def start_and_remember(*arguments):
             self.jobs.append(start(*arguments))
             self.started(len(self.jobs) - 1)
             return self.jobs[-1]
 
-        monkeypatch.setattr(launcher, "_start", start_and_remember)
+        monkeypatch.setattr(cell_process, "start", start_and_remember)
 
     def started(self, number):
         """Told of each worker's process."""

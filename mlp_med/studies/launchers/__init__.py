@@ -7,7 +7,7 @@ and says what would run, where, and for how long.
 from collections.abc import Callable, Sequence
 from typing import Literal, Protocol
 
-from mlp_med.studies.launcher import Event, Job, Order, Work
+from mlp_med.studies.orders import Event, Job, Order, Work
 
 LauncherName = Literal["local", "ray", "dry-run"]
 

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlp_med.errors import StudyError
-from mlp_med.studies.launcher import TAKEN_OVER, Done, Event, Failed, Job, Order, Work
 from mlp_med.studies.launchers.ray_cluster import machines, on_node
 from mlp_med.studies.launchers.ray_supervisor import WorkByName, supervise
+from mlp_med.studies.orders import TAKEN_OVER, Done, Event, Failed, Job, Order, Work
 from mlp_med.studies.room import Machine, first_with_room
 
 POLL_SECONDS = 0.5

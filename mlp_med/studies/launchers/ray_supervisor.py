@@ -18,16 +18,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mlp_med.errors import StudyError
-from mlp_med.studies.launcher import (
-    Done,
-    Event,
-    Failed,
-    Job,
-    Order,
-    Progress,
-    Started,
-    launch_local,
-)
+from mlp_med.studies.launchers.local import launch_local
+from mlp_med.studies.orders import Done, Event, Failed, Job, Order, Progress, Started
 from mlp_med.studies.provenance import code_digest, environment
 from mlp_med.studies.room import Machine, Needs
 
