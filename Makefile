@@ -154,7 +154,7 @@ test: install-test  ## install, lint, types, tests (≤15 minutes on 2 cores)
 	$(MAKE) --no-print-directory lint
 	$(VENV)/bin/pytest --quiet --numprocesses 2 --dist loadfile
 
-fuzz: install-test  ## read MUTANTS spoilt files of every format; a table in build/fuzz (about 20 minutes on 2 cores)
+fuzz: install-test  ## read MUTANTS spoilt files of every format; a table in build/fuzz (about half an hour on 2 cores)
 	$(VENV)/bin/python -m tests.fuzzing.fuzz --mutants $(MUTANTS) --out build/fuzz
 
 audit: install-test  ## look both locks up among the known vulnerabilities; fails where nobody answers
