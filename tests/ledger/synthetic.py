@@ -21,6 +21,7 @@ def cell_params(resolution=1.25, seed=0):
         "training_fraction": 0.5,
         "accumulation_steps": 2,
         "moment_window_batch": 0,
+        "num_workers": 1,
         "recompute": True,
         "stream_tile": 48,
         "stop_at_training_loss": 0.05,

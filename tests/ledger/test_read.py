@@ -62,6 +62,7 @@ def test_params_come_back_with_their_types(ledger, study):
             "training_fraction": 1.0,
             "accumulation_steps": 1,
             "moment_window_batch": 0,
+            "num_workers": 1,
             "recompute": False,
             "stream_tile": 0,
             "stop_at_training_loss": 0.0,

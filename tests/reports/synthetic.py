@@ -59,6 +59,7 @@ def cell_of(arm, seed, dataset="luna16", fold=-1):
         "stop_at_training_loss": 0.0,
         "augment": True,
         "intra_op_threads": 2,
+        "num_workers": 1,
         "scored_split": "test",
         "seed": seed,
     }

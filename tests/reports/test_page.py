@@ -2,7 +2,8 @@ from dataclasses import replace
 
 import pytest
 
-from mlp_med.reports.page import _without_credentials, commands
+from mlp_med.ledger.credentials import without_credentials
+from mlp_med.reports.page import commands
 
 
 @pytest.mark.parametrize(
@@ -15,7 +16,7 @@ from mlp_med.reports.page import _without_credentials, commands
     ],
 )
 def test_credentials_do_not_get_into_a_page(uri, shown):
-    assert _without_credentials(uri) == shown
+    assert without_credentials(uri) == shown
 
 
 def test_the_commands_can_be_pasted_whatever_the_paths(study):
