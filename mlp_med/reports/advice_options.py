@@ -136,6 +136,11 @@ def log_cell_details(cell: Cell, unit: str) -> str:
         parts.append(f"{cell.norm} norm" if cell.norm != "none" else "no norm")
     parts += ["recomputing"] if cell.recompute else []
     parts += [f"first stages in tiles of {cell.stream_tile}"] if cell.stream_tile else []
+    if cell.split > 1:
+        labels = "the image's label each" if cell.tile_labels == "image" else "pooled as a bag"
+        parts.append(f"split into {cell.split} tiles an axis, {labels}")
+    if cell.moment_window_batch:
+        parts.append(f"Adam's moments over as many examples as at {cell.moment_window_batch}")
     schedule = f"learning rate {cell.learning_rate:g}, {cell.budget_examples:,} examples"
     return ", ".join([*parts, schedule])
 

@@ -150,15 +150,24 @@ def _refuse_other_crops(a: StudyRecord, b: StudyRecord) -> None:
 
 
 def _same_arms(a: StudyRecord, b: StudyRecord) -> Iterator[tuple[str, str]]:
-    """Arms with done cells in both: of the same fields first, else of the same name."""
+    """Arms with done cells in both: of the same fields first, else of the same name.
+
+    An arm and its A/A control have the same fields, so among those of the same fields the name
+    decides.
+    """
     first, second = _arms(a), _arms(b)
-    by_fields = {_fields(cell): arm for arm, cell in second.items()}
-    taken: set[str] = set()
-    for arm, cell in first.items():
-        other = by_fields.get(_fields(cell), arm)
-        if other in second and other not in taken:
-            taken.add(other)
-            yield arm, other
+    found: dict[str, str] = {}
+    for by_name, by_fields in ((True, True), (False, True), (True, False)):
+        for arm, cell in first.items():
+            if arm in found:
+                continue
+            for other, theirs in second.items():
+                named = not by_name or other == arm
+                alike = not by_fields or _fields(theirs) == _fields(cell)
+                if named and alike and other not in found.values():
+                    found[arm] = other
+                    break
+    yield from ((arm, found[arm]) for arm in first if arm in found)
 
 
 def _arms(record: StudyRecord) -> dict[str, CellRecord]:

@@ -91,10 +91,12 @@ def untried(
                 f"how {resolution:g} {description.unit} does at batch {cell.global_batch_size}, "
                 f"which would fit ({show_bytes(peak)} predicted): no cell was trained on it"
             )
-    workload = workload_of(cell, description)
+    # What another resolution was trained with tells nothing of this one; accumulation fits anyhow.
+    workload = replace(workload_of(cell, description), accumulation_steps=1)
     needed = _with_crops(place, workload, num_cases).needed
     largest = min(largest_batch(workload, memory_bytes, needed), num_cases["train"])
-    most = max(each.global_batch_size for each in tried)
+    like = (cell.resolution, cell.grid)
+    most = max(each.global_batch_size for each in tried if (each.resolution, each.grid) == like)
     if largest > most:
         found.append(
             f"whether a batch above {most} does better: up to {largest:,} would fit at this "

@@ -101,6 +101,33 @@ def test_what_the_ledger_cannot_say_is_said(ledger):
     assert "0.625" not in advise(ledger, "--memory", "700MB")
 
 
+def test_a_batch_of_another_resolution_tells_nothing_of_the_one_chosen(ledger, monkeypatch):
+    of_before = write_study.__globals__["cell_of"]
+
+    def cell_of(arm, *more):  # as within one memory: the coarsest with the largest batch
+        return {**of_before(arm, *more), "global_batch_size": 2 if arm == "1.25mm" else 600}
+
+    monkeypatch.setattr("tests.reports.synthetic.cell_of", cell_of)
+    write_study(ledger, asdict(CLAIM), failed=(), running=(), arms=("1.25mm", "5mm"))
+    found = advised(ledger, "--memory", "4GB")
+    assert found["take"]["arm"].startswith("1.25 mm, batch 2, ")
+    assert any("whether a batch above 2 does better" in step for step in found["next"])
+
+
+def test_tiles_and_windows_of_the_moments_are_part_of_the_advice(ledger, monkeypatch):
+    of_before = write_study.__globals__["cell_of"]
+    tiled = {"split": 2, "moment_window_batch": 32}
+    monkeypatch.setattr(
+        "tests.reports.synthetic.cell_of",
+        lambda arm, *more: {**of_before(arm, *more), **(tiled if arm == "1.25mm" else {})},
+    )
+    write_study(ledger, asdict(CLAIM), failed=(), running=())
+    taken = advised(ledger)["take"]["arm"]
+    assert "split into 2 tiles an axis, the image's label each" in taken
+    assert "moments over as many examples as at 32" in taken
+    assert "tiles an axis" not in advised(ledger, "--memory", "800MB")["take"]["arm"]
+
+
 def test_parts_of_the_training_set_are_no_advice(ledger):
     arms = ("1.25mm", "5mm", "1.25mm, 1/2 of the patients")
     write_study(ledger, asdict(CLAIM), failed=(), running=(), arms=arms)

@@ -86,6 +86,30 @@ def test_another_network_is_told_and_its_difference_is_that_of_the_scores(make_l
     assert mirrored["effect"] == pytest.approx(-coarse["effect"])
 
 
+def test_an_arm_that_was_renamed_is_not_taken_by_another_of_its_new_name(make_ledger, monkeypatch):
+    ledger = make_ledger()
+    arms = {**WHOLE, "arms": ("1.25mm", "5mm")}
+    a = write_study(ledger, asdict(CLAIM), **arms, study_hash="a")
+    # In B the name "1.25mm" means what "5mm" means in A.
+    of_before = synthetic.cell_of
+    monkeypatch.setattr(synthetic, "cell_of", lambda arm, *more: of_before("5mm", *more))
+    b = write_study(ledger, asdict(CLAIM), **{**WHOLE, "arms": ("1.25mm",)}, study_hash="b")
+    found = compared(a, b, "--tracking-uri", ledger.tracking_uri)
+    assert [(arm["arm"], arm["changed"]) for arm in found["arms"]] == [("5mm", {})]
+    assert found["only"] == [["1.25mm"], []]
+
+
+def test_an_arm_is_not_taken_for_its_control_of_other_seeds(make_ledger, monkeypatch):
+    ledger = make_ledger()
+    of_before = synthetic.cell_of
+    monkeypatch.setattr(synthetic, "cell_of", lambda arm, *more: of_before("5mm", *more))
+    arms = {**WHOLE, "arms": ("1.25mm", "5mm")}  # two names of the same fields
+    a = write_study(ledger, asdict(CLAIM), **arms, study_hash="a")
+    b = write_study(ledger, asdict(CLAIM), **arms, study_hash="b")
+    found = compared(a, b, "--tracking-uri", ledger.tracking_uri)
+    assert [(arm["arm"], arm["identical"]) for arm in found["arms"]] == [("1.25mm", 3), ("5mm", 3)]
+
+
 def test_the_table_says_phantom_arms_that_one_lacks_and_what_has_no_interval(make_ledger):
     ledger = make_ledger()
     a = write_study(ledger, asdict(CLAIM), **WHOLE, study_hash="a")
