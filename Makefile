@@ -15,14 +15,16 @@ CHESTS ?= 24
 SLIDES ?= 60
 PATIENTS ?= 60
 EXAMS ?= 160
+MUTANTS ?= 10000
 
 VENV := .venv
 BENCH_VENV := .venv-bench
+
 MLP_MED := $(VENV)/bin/mlp-med
 export MLFLOW_TRACKING_URI ?= sqlite:///$(abspath $(RUNS))/mlflow.db
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: help install-study install-test smoke study resolution dsb2017 slides slides-pilot mammography screening pilot more-data batch batch-pilot splitting memory-fits platforms controls controls-full calibration report rerun ui serve bench test faults lint lock clean
+.PHONY: help install-study install-test smoke study resolution dsb2017 slides slides-pilot mammography screening pilot more-data batch batch-pilot splitting memory-fits platforms controls controls-full calibration report rerun ui serve bench test faults fuzz audit lint lock clean
 
 help:  ## explain every target
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -158,6 +160,12 @@ test: install-test  ## install, lint, types, tests (≤15 minutes on 2 cores)
 faults: install-test  ## the faults that the tests inject on purpose: what is seen, what is lost, how it goes on; a table in build/faults.md
 	$(VENV)/bin/pytest --quiet --numprocesses 2 --dist loadfile -m fault --fault-table build/faults.md
 	@cat build/faults.md
+
+fuzz: install-test  ## read MUTANTS spoilt files of every format; a table in build/fuzz (about 20 minutes on 2 cores)
+	$(VENV)/bin/python -m tests.fuzzing.fuzz --mutants $(MUTANTS) --out build/fuzz
+
+audit: install-test  ## look both locks up among the known vulnerabilities; fails where nobody answers
+	$(VENV)/bin/python requirements/audit.py requirements/study.txt requirements/test.txt
 
 lint: install-test  ## ruff, mypy, import-linter
 	$(VENV)/bin/ruff check .

@@ -46,7 +46,8 @@ def map_unordered(
             raise
         raise DatasetError(
             f"one of {num_workers} worker processes died; with too little memory, use fewer "
-            "workers. In a script of your own, build under `if __name__ == '__main__':`"
+            "workers; if an image killed its library, build with one worker, which ends at it. In "
+            "a script of your own, build under `if __name__ == '__main__':`"
         ) from error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)

@@ -15,6 +15,7 @@ from scipy.special import expit
 from mlp_med.errors import EvidenceError
 from mlp_med.evidence import foreign_columns as columns
 from mlp_med.evidence.predictions import COLUMNS
+from mlp_med.parquet_files import UNREADABLE, read_parquet
 
 # What others call these columns, letters and digits only: named in the message, never assumed.
 SYNONYMS = {
@@ -109,11 +110,10 @@ def _read_file(path: Path) -> tuple[pd.DataFrame, str]:
         if path.name.lower().endswith(CSV_SUFFIXES):
             # All as text: "007" stays an id, and an empty cell stays visible.
             return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig"), digest
-        table = pd.read_parquet(path)
+        table = read_parquet(path)
     except OSError as error:
         raise EvidenceError(f"cannot read {path}: {error.strerror or error}") from error
-    # Most errors of pyarrow, pandas and the decoder are ValueErrors; the rest are of metadata.
-    except (ValueError, TypeError, LookupError, AttributeError, NotImplementedError) as error:
+    except UNREADABLE as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise EvidenceError(
             f"{path} is neither Parquet nor, by its name, a csv that can be read ({reason}); write "

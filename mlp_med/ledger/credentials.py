@@ -21,4 +21,7 @@ def _without_user(found: re.Match[str]) -> str:
     scheme, rest = found["scheme"], found["rest"]
     if scheme.partition("+")[0] in WITHOUT_USERS:
         return found[0]
-    return f"{scheme}://{rest.rpartition('@')[2]}"
+    before, question, query = rest.partition("?")
+    if "@" in query and "@" not in before:  # a ? in a password, or an @ in a token: who can tell
+        return f"{scheme}://{HIDDEN}"
+    return f"{scheme}://{before.rpartition('@')[2]}{question}{query}"

@@ -11,10 +11,9 @@ from mlp_med.errors import LedgerError
 from mlp_med.ledger import names
 from mlp_med.ledger.entries import set_tags
 from mlp_med.ledger.store import Ledger
+from mlp_med.parquet_files import UNREADABLE, read_parquet
 from mlp_med.score_columns import found_score_columns
 
-# What pandas and pyarrow raise of a file that is none, or that lies about its columns.
-UNREADABLE = (ValueError, TypeError, LookupError, AttributeError, NotImplementedError, OSError)
 PREDICTION_COLUMNS = ("id", "patient", "seed", "label")
 
 
@@ -80,7 +79,7 @@ def read_predictions(path: Path, run_id: str, digest: str | None) -> pd.DataFram
             f"found {found}; {mend}"
         )
     try:
-        table = pd.read_parquet(path)
+        table = read_parquet(path)
         check_predictions(run_id, table)
     except UNREADABLE as error:
         raise LedgerError(

@@ -7,8 +7,8 @@ from pathlib import Path
 import pandas as pd
 
 from mlp_med.errors import LedgerError
-from mlp_med.ledger.predictions import UNREADABLE
 from mlp_med.ledger.store import Ledger, ledger_errors
+from mlp_med.parquet_files import UNREADABLE, read_parquet
 
 DIRECTORY = "tables"
 
@@ -39,7 +39,7 @@ def load_tables(ledger: Ledger, run_id: str) -> dict[str, pd.DataFrame]:
             for file in listed
         }
         try:
-            tables = {name: pd.read_parquet(path) for name, path in sorted(paths.items())}
+            tables = {name: read_parquet(Path(path)) for name, path in sorted(paths.items())}
         except UNREADABLE as error:
             raise LedgerError(
                 f"a table of run {run_id} is damaged ({error}); run the study again"

@@ -140,7 +140,14 @@ def load_split(name: str, data_dir: Path, resolution: float, split: str) -> Exam
 
 
 def read_builder(builder: Any, split: str) -> Examples:
-    """Reads one split of an opened tensorflow-datasets builder; see `load_split`."""
+    """Reads one split of an opened tensorflow-datasets builder; see `load_split`.
+
+    TFRecord's checksums tell of a damaged record, TFDS of one too few or too many.
+
+    Raises:
+        DatasetError: as `load_split`; or a record file is damaged, cut short or missing.
+    """
+    import tensorflow as tf
     import tensorflow_datasets as tfds
 
     where = f"split {split!r} of {builder.info.full_name} in {builder.data_dir}"
@@ -157,7 +164,15 @@ def read_builder(builder: Any, split: str) -> Examples:
         read_config=tfds.ReadConfig(try_autocache=False),
     )
     num_classes = int(builder.info.features["label"].num_classes)
-    examples = collect(list(tfds.as_numpy(dataset)), where=where, num_classes=num_classes)
+    try:
+        batches = list(tfds.as_numpy(dataset))
+    except tf.errors.OpError as error:
+        reason = (error.message or "").rpartition("}} ")[2].partition(" [Op")[0]
+        raise DatasetError(
+            f"a record file of {where} is damaged ({reason}); remove {builder.data_dir} and build "
+            "it again, which gives the same examples"
+        ) from error
+    examples = collect(batches, where=where, num_classes=num_classes)
     metadata = builder.info.metadata or {}
     digest = metadata.get("examples_digest", "")
     return Examples(

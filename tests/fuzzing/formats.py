@@ -121,10 +121,12 @@ def slides(folder: Path) -> list[Case]:
 
     def read() -> None:
         header = read_header(path)
+        x_um, y_um = header.extent_um
+        centre = (x_um / 2, y_um / 2)
         with opened(path) as slide:
             read_overview(slide, header, 8.0)
-            field = read_field(slide, header, (60.0, 50.0), 31.104, 1.944)
-        render_field(field, (60.0, 50.0), 31.104, 0.486)
+            field = read_field(slide, header, centre, 31.104, 1.944)
+        render_field(field, centre, 31.104, 0.486)
 
     return [Case(path, read)]
 
