@@ -1,6 +1,5 @@
 """What running, planning and piloting a study share: build, open, pilot, plan, train."""
 
-import functools
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,9 +16,11 @@ if TYPE_CHECKING:
     from mlp_med.ledger.store import Ledger
     from mlp_med.studies.arm import Arm
     from mlp_med.studies.cell import Cell
+    from mlp_med.studies.launcher import Event, Job, Order, Work
     from mlp_med.studies.launchers import Launch
     from mlp_med.studies.pilot import PilotResult
     from mlp_med.studies.planning import OpenedDataset
+    from mlp_med.studies.room import Needs
     from mlp_med.studies.study import Study
 
 
@@ -200,22 +201,36 @@ def train(
         retry_failed: also those whose failure would come again.
         launch: where they run; None for this machine.
     """
-    from mlp_med.studies.cell_needs import survey, this_machine
+    from mlp_med.studies.cell_needs import Survey, survey, this_machine
     from mlp_med.studies.launcher import launch_local
     from mlp_med.studies.progress import StudyProgress
     from mlp_med.studies.run import run_study
     from mlp_med.studies.worker import PRELOAD
 
-    found = survey(study.cells, Path(study.dataset_info.data_dir))
-    needs = dict(zip(study.cells, found.needs, strict=True))
-    machine = this_machine(found.num_gpus, workers)
+    data_dir = Path(study.dataset_info.data_dir)
+    surveyed: list[Survey] = []  # of what is pending alone: a study that is done has no need
+
+    def needs_of(cells: "Sequence[Cell]") -> "Sequence[Needs]":
+        surveyed.append(survey(cells, data_dir))
+        return surveyed[-1].needs
+
+    def launch_here(
+        jobs: "Sequence[Job]",
+        work: "Work",
+        on_event: "Callable[[Order, Event], None]",
+        *,
+        is_lost: "Callable[[Order], bool]",
+    ) -> None:
+        machine = this_machine(surveyed[-1].num_gpus, workers)
+        launch_local(jobs, work, on_event, machine=machine, preload=PRELOAD, is_lost=is_lost)
+
     spatial_dims = describe_dims(study)
     with StudyProgress(console, study.arm_names, spatial_dims) as progress:
         return run_study(
             study,
             ledger,
-            launch=launch or functools.partial(launch_local, machine=machine, preload=PRELOAD),
-            needs_of=lambda cells: [needs[cell] for cell in cells],
+            launch=launch or launch_here,
+            needs_of=needs_of,
             on_event=progress.event,
             on_plan=progress.planned,
             on_wait=progress.waiting,

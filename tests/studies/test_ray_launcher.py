@@ -64,10 +64,10 @@ def run(study, directory: Path, launch, on_event=lambda cell, event: None):
     return ledger, record
 
 
-def ray_launch(jobs, work, on_event, is_lost=lambda order: False, preload=()):
+def ray_launch(jobs, work, on_event, is_lost=lambda order: False):
     from mlp_med.studies.launchers.ray_launcher import RayLauncher
 
-    RayLauncher(list(preload))(jobs, work, on_event, is_lost=is_lost)
+    RayLauncher(PRELOAD)(jobs, work, on_event, is_lost=is_lost)
 
 
 def fates(launch, make_cell, directory, seeds):
@@ -190,7 +190,7 @@ def test_with_a_node_lost_in_the_middle_the_ledger_is_that_of_one_machine(cluste
                 victim.kill()
             on_event(order, event)
 
-        ray_launch(jobs, work, watch, is_lost, PRELOAD)
+        ray_launch(jobs, work, watch, is_lost)
 
     def count(cell, event):
         if isinstance(event, Done | Failed):
