@@ -8,6 +8,7 @@ import pytest
 
 from mlp_med.errors import DatasetError
 from mlp_med.pipelines.arrays import load_split
+from tests.faults import fault
 from tests.tfds_builders.conftest import _make_source as make_source
 from tfds_builders import luna16, open_config
 
@@ -67,6 +68,12 @@ SPOILT = {
 
 
 @pytest.mark.parametrize("what", SPOILT)
+@fault(
+    "corrupted record file",
+    sees="an error that names the file, and what to do",
+    lost="nothing but the file: no cell trains on it",
+    goes_on="the dataset is built again, as it was",
+)
 def test_a_damaged_record_file_is_refused_and_built_again_as_it_was(what, built):
     spoil, message = SPOILT[what]
     before = load_split("luna16", built, RESOLUTION, "test")
