@@ -10,6 +10,7 @@ import pytest
 from mlp_med.pipelines.datasets import LUNA16
 from mlp_med.studies import resume, worker
 from mlp_med.studies.orders import Order
+from tests.faults import fault
 from tests.pipelines.crops import random_examples
 
 
@@ -80,6 +81,12 @@ def test_interrupted_equals_uninterrupted(order, changes):
             pd.testing.assert_frame_equal(ours, expected, check_exact=True)
 
 
+@fault(
+    "corrupted checkpoint",
+    sees="a tag of the run: checkpoint_refused, and why",
+    lost="what the cell had trained",
+    goes_on="the cell starts anew",
+)
 def test_a_checkpoint_that_is_not_the_cells_is_refused_and_the_cell_starts_anew(
     order, monkeypatch, tmp_path
 ):
@@ -107,6 +114,12 @@ def test_a_checkpoint_that_is_not_the_cells_is_refused_and_the_cell_starts_anew(
     assert train_until(interrupted, 32) == [0, 32]
 
 
+@fault(
+    "disk full at a checkpoint",
+    sees="a tag of the run: checkpoint_failed, and why",
+    lost="nothing",
+    goes_on="the cell trains on without checkpoints",
+)
 def test_a_checkpoint_that_cannot_be_written_stops_nothing(order, tmp_path):
     (tmp_path / "cell").write_text("a file where the directory should be")
     result = worker.train(order(), lambda event: None)

@@ -23,6 +23,7 @@ from mlp_med.studies.launchers.local import launch_local
 from mlp_med.studies.orders import Done, Failed, Job, Order
 from mlp_med.studies.room import Machine, Needs
 from mlp_med.studies.worker_group import Patience, free_ports, in_workers, mailbox_of
+from tests.faults import fault
 from tests.studies.group_work import note_and_train, train_and_keep
 
 RESOLUTION = 7.76
@@ -157,6 +158,12 @@ def test_workers_train_what_one_process_trains_to_rounding(
     assert not np.array_equal(*losses)  # which is why num_workers is a field of the cell
 
 
+@fault(
+    "SIGKILL of a worker",
+    sees="a metric of the run: worker_restarts",
+    lost="the time since the last checkpoint",
+    goes_on="all workers of the cell start again from it, with the same bits",
+)
 def test_a_killed_worker_costs_the_time_since_the_checkpoint_and_no_bit(
     order, monkeypatch, undisturbed
 ):
