@@ -126,7 +126,8 @@ def draw_figures(record: StudyRecord, data: StudyData, analysis: Analysis) -> di
     margin = analysis.verdict.claim.margin
     metric = analysis.verdict.claim.metric_name
     figures: dict[str, Figure] = {}
-    if len({row.resolution for row in analysis.whole}) > 1:
+    shares_memory = bool(record.plan.get("memory"))  # several batches at one resolution: no line
+    if len({row.resolution for row in analysis.whole}) > 1 and not shares_memory:
         figures["auc_by_resolution"] = draw_auc_by_resolution(
             _arm_frame(analysis, analysis.whole),
             _seed_frame(analysis, analysis.whole),
@@ -142,7 +143,7 @@ def draw_figures(record: StudyRecord, data: StudyData, analysis: Analysis) -> di
             title=f"{at_start(metric)} against training data, {where}",
             metric=metric,
         )
-    if record.plan.get("memory") and analysis.compared:
+    if shares_memory and analysis.compared:
         figures["equal_memory"] = draw_equal_memory(
             record.plan["memory"],
             _trade_frame(data, analysis),
