@@ -168,7 +168,7 @@ bench: install-study  ## our training step beside PyTorch's: a table, a figure a
 # ---- development
 test: install-test  ## install, lint, types, tests (≤15 minutes on 2 cores)
 	$(MAKE) --no-print-directory lint
-	$(VENV)/bin/pytest --quiet --numprocesses 2 --dist loadfile
+	$(VENV)/bin/pytest --quiet --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 faults: install-test  ## the faults that the tests inject on purpose: what is seen, what is lost, how it goes on; a table in build/faults.md
 	$(VENV)/bin/pytest --quiet --numprocesses 2 --dist loadfile -m fault --fault-table build/faults.md

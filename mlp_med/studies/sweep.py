@@ -20,8 +20,7 @@ from mlp_med.studies.orders import Done, Event, Failed, Job, Order, Started
 from mlp_med.studies.resume import checkpoint_dir
 from mlp_med.studies.room import Needs
 from mlp_med.studies.study import Study
-from mlp_med.studies.worker import train_and_log
-from mlp_med.studies.worker_group import in_workers
+from mlp_med.studies.worker_group import train_in_workers_and_log
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +68,7 @@ class Sweep:
         while pending:
             self._held_elsewhere = []
             jobs = [Job(needs[cell], functools.partial(self._open, cell)) for cell in pending]
-            launch(jobs, in_workers(train_and_log), self._handle, is_lost=self._is_lost)
+            launch(jobs, train_in_workers_and_log, self._handle, is_lost=self._is_lost)
             self._catch_up()
             if held := self._held_elsewhere:
                 on_wait(held)

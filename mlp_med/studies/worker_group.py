@@ -30,7 +30,7 @@ from mlp_med.studies.mailbox import Mailbox
 from mlp_med.studies.orders import Done, Event, Failed, Order, Work
 from mlp_med.studies.provenance import code_digest
 from mlp_med.studies.room import Needs
-from mlp_med.studies.worker import PRELOAD, SendProgress, train
+from mlp_med.studies.worker import PRELOAD, SendProgress, train, train_and_log
 
 # How TensorFlow reports a peer that is gone. What else it raises would come again.
 SIGNS_OF_A_LOST_PEER = frozenset(
@@ -60,6 +60,11 @@ class Patience:
 
     start_seconds: float = 300.0
     max_restarts: int = 3
+
+
+def train_in_workers_and_log(order: Order, send: SendProgress) -> None:
+    """Trains a cell with as many workers as it names; the chief, or this process, logs it."""
+    in_workers(train_and_log)(order, send)
 
 
 def in_workers(work: Work, patience: Patience = Patience()) -> Work:

@@ -149,7 +149,9 @@ def test_one_variant_is_not_taken_for_another(tmp_path):
             write_luna16(tmp_path / "out", num_scans=1, seed=0, variant=variant)
     with pytest.raises(SourceError, match="holds another phantom"):
         write_luna16(tmp_path / "out", num_scans=1, seed=0, variant=FINE_ANSWER, blob_mm=1.25)
-    with pytest.raises(SourceError, match="expected a variant out of nodules, coarse_answer"):
+    with pytest.raises(
+        SourceError, match="expected a variant out of nodules, nodules_alone, coarse_answer"
+    ):
         write_luna16(tmp_path / "new", num_scans=1, seed=0, variant="coarse")
     with pytest.raises(SourceError, match=r"expected blobs of 1\.25 to 4 mm, got 0\.5 mm"):
         write_luna16(tmp_path / "new", num_scans=1, seed=0, variant=FINE_ANSWER, blob_mm=0.5)

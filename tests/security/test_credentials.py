@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlp_med.errors import LedgerError
-from mlp_med.ledger import ui, write
+from mlp_med.ledger import serving, ui, write
 from mlp_med.ledger.credentials import HIDDEN, without_credentials
 from mlp_med.ledger.read import read_study
 from mlp_med.ledger.store import Ledger, ledger_errors, open_ledger
@@ -67,7 +67,8 @@ def test_a_request_that_a_library_quotes_without_its_host_is_hidden_too():
 @pytest.mark.parametrize(
     "uri", [SERVER, DATABASE, f"{USER}:{PASSWORD}@127.0.0.1", f"x://{PASSWORD}@h"]
 )
-def test_an_error_of_the_ledger_says_where_and_shows_no_secret(uri):
+def test_an_error_of_the_ledger_says_where_and_shows_no_secret(uri, monkeypatch):
+    monkeypatch.setattr("mlflow.store.db.utils.MAX_RETRY_COUNT", 1)  # of ten, in 100 seconds
     with pytest.raises(LedgerError) as error:
         open_ledger(uri)
     holds_no_secret(str(error.value).replace(f"://{PASSWORD}@", "://"))
@@ -129,9 +130,9 @@ def test_the_ui_gets_its_uri_by_its_environment_and_not_as_an_argument(monkeypat
             return 0
 
     monkeypatch.setattr(ui, "open_ledger", lambda uri: Ledger(uri, None))
-    monkeypatch.setattr(ui.subprocess, "Popen", Server)
-    monkeypatch.setattr(ui.signal, "signal", lambda *_: None)
-    monkeypatch.setattr(ui, "_end_group", lambda _: None)
+    monkeypatch.setattr(serving.subprocess, "Popen", Server)
+    monkeypatch.setattr(serving.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(serving, "_end_group", lambda _: None)
     assert ui.serve_ui(DATABASE, 5000) == 0
     holds_no_secret(" ".join(started["command"]))
     assert started["env"]["MLFLOW_BACKEND_STORE_URI"] == DATABASE

@@ -2,8 +2,10 @@
 
 import contextlib
 import os
+import time
 from pathlib import Path
 
+from mlp_med.studies.cell_process import POLL_SECONDS
 from mlp_med.studies.orders import Order
 
 VERSION_1 = Path("/sys/fs/cgroup/memory")
@@ -37,6 +39,7 @@ def fill_memory(order: Order, send) -> None:
     if order.cell.seed:
         return
     (Path(order.data_dir) / "cgroup.procs").write_text(str(os.getpid()))
+    time.sleep(3 * POLL_SECONDS)  # so that it has been looked at before it is gone
     held = []
     while True:
         held.append(b"x" * 2**20)

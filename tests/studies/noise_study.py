@@ -50,6 +50,7 @@ def noise_study(directory: Path, num_cells: int, budget_examples: int = 1600) ->
             precision="float32",
             global_batch_size=8,
             accumulation_steps=1,
+            moment_window_batch=0,
             recompute=False,
             stream_tile=0,
             split=1,
@@ -62,6 +63,7 @@ def noise_study(directory: Path, num_cells: int, budget_examples: int = 1600) ->
             stop_at_training_loss=0.0,
             augment=True,
             intra_op_threads=1,
+            num_workers=1,
             scored_split="test",
             seed=seed,
         )

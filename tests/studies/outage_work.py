@@ -89,7 +89,7 @@ def main(tracking_uri: str, data_dir: str) -> None:
     from mlp_med.errors import MlpMedError
     from mlp_med.ledger.store import open_ledger
 
-    sweep.train_and_log = work
+    sweep.train_in_workers_and_log = work
     try:
         record = run.run_study(
             study_in(data_dir),
