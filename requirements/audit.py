@@ -46,7 +46,7 @@ def audit(lock: str) -> int:
         first = left_out[0]
         print(
             f"{lock}: NOT AUDITED: {len(left_out)} of {len(packages)} packages, the first "
-            f"{first['name']} ({first['skip_reason']}). Can the service be reached (pypi.org)?"
+            f"{first['name']} ({first['skip_reason']}). Can its service be reached from here?"
         )
     print(f"{lock}: {len(looked_up)} packages looked up, {len(vulnerable)} vulnerable")
     return FOUND if vulnerable else UNKNOWN if left_out or not looked_up else 0
