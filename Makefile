@@ -24,7 +24,7 @@ MLP_MED := $(VENV)/bin/mlp-med
 export MLFLOW_TRACKING_URI ?= sqlite:///$(abspath $(RUNS))/mlflow.db
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: help install-study install-test smoke study resolution dsb2017 slides slides-pilot mammography screening pilot more-data batch batch-pilot interaction interaction-pilot splitting splitting-pilot memory-fits platforms controls controls-full calibration report rerun ui serve bench test faults fuzz audit lint lock clean
+.PHONY: help install-study install-test smoke study resolution dsb2017 slides slides-pilot mammography screening pilot more-data batch batch-pilot interaction interaction-pilot splitting splitting-pilot memory-fits platforms controls controls-full calibration report rerun ui serve bench test test-slow faults fuzz audit lint lock clean
 
 help:  ## explain every target
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -166,9 +166,12 @@ bench: install-study  ## our training step beside PyTorch's: a table, a figure a
 	$(VENV)/bin/python benchmarks/step_time.py --torch-python $(BENCH_VENV)/bin/python --out build/bench
 
 # ---- development
-test: install-test  ## install, lint, types, tests (≤15 minutes on 2 cores)
+test: install-test  ## install, lint, types, tests but for a handful of slow ones (≤15 minutes on 2 cores)
 	$(MAKE) --no-print-directory lint
-	$(VENV)/bin/pytest --quiet --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	$(VENV)/bin/pytest --quiet --numprocesses 2 --dist loadfile --no-loadscope-reorder -m "not slow"
+
+test-slow: install-test  ## those: a real PostgreSQL, a server killed in mid-study, workers and nodes that come back
+	$(VENV)/bin/pytest --quiet -m slow
 
 faults: install-test  ## the faults that the tests inject on purpose: what is seen, what is lost, how it goes on; a table in build/faults.md
 	$(VENV)/bin/pytest --quiet --numprocesses 2 --dist loadfile -m fault --fault-table build/faults.md

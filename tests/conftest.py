@@ -8,4 +8,5 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
+    config.addinivalue_line("markers", "slow: runs by `make test-slow`, for minutes that CI lacks")
     config.pluginmanager.register(FaultTable(config.getoption("--fault-table")), "fault table")

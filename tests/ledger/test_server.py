@@ -87,6 +87,7 @@ def test_a_server_with_logins_knows_its_admin_alone_and_tells_the_password_to_no
     assert database.stat().st_mode & 0o077 == 0
 
 
+@pytest.mark.slow
 @needs_postgresql
 def test_a_ledger_on_postgresql_with_its_artifacts_at_the_server(tmp_path):
     with postgresql() as uri:

@@ -4,6 +4,8 @@ import subprocess
 import sys
 import time
 
+import pytest
+
 from mlp_med.ledger.store import open_ledger
 from tests.faults import fault
 from tests.ledger.server_process import environment, free_port, server
@@ -44,6 +46,7 @@ def what_the_ledger_has(tracking_uri, printed):
     return snapshot(open_ledger(tracking_uri), run_id)
 
 
+@pytest.mark.slow
 @fault(
     "SIGKILL of the tracking server",
     sees="a warning for each cell, and where its result is kept",

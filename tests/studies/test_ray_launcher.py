@@ -88,6 +88,7 @@ def fates(launch, make_cell, directory, seeds):
     return ends
 
 
+@pytest.mark.slow
 def test_with_another_token_nobody_joins(head_and_nodes):
     head, _ = head_and_nodes
     script = f"""

@@ -195,6 +195,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_a_worker_elsewhere_follows_the_chief_and_comes_back(
     order, monkeypatch, undisturbed, tmp_path
 ):
@@ -271,6 +272,7 @@ def test_a_failure_that_would_come_again_is_told_at_once(order, monkeypatch):
     assert len(group.jobs) == 2
 
 
+@pytest.mark.slow
 def test_no_worker_outlives_its_supervisor(order, tmp_path):
     """Even if that is ended by SIGKILL, while they wait for one another."""
     note, workers, ends = tmp_path / "pid", [], []
