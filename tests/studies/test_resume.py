@@ -59,7 +59,8 @@ def without_times(result):
 @pytest.mark.parametrize(
     "changes",
     [
-        {"norm": "batch", "accumulation_steps": 2, "precision": "mixed_bfloat16"},
+        # Not in bfloat16: on grids this small it is not always the same twice, resumed or not.
+        {"norm": "batch", "accumulation_steps": 2},
         {"norm": "none", "stream_tile": 4},
         {"norm": "group", "split": 2, "tile_labels": "bag"},
         {"norm": "group", "stop_at_training_loss": 1e-9},
