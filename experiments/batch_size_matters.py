@@ -33,6 +33,7 @@ from math import exp
 from experiments.batch_sizes import SIZES as SIZES
 from experiments.batch_sizes import BatchSize
 from experiments.batch_sizes import sizes_for_table as sizes_for_table
+from experiments.time_claims import time_claims
 from mlp_med.errors import StudyError
 from mlp_med.evidence.claim import METRICS, Claim, Metric
 from mlp_med.studies.arm import Arm, own_controls
@@ -70,7 +71,6 @@ def claims(
     rank = METRICS[metric]
     budget = f"conditional on a budget of {size.budget_examples:,} examples"
     of_steps = f"conditional on a budget of {size.budget_steps:,} steps"
-    on_the_way = f"a validation {rank} of {size.target_auc:g}, twice in a row"
     at_loss = f"at the first evaluation with a training loss of {size.training_loss:g} or less"
     beside = Claim(
         question=QUESTION,
@@ -85,22 +85,15 @@ def claims(
     if not phantom:
         a_a, permuted = own_controls(_reference(size))
         beside = replace(beside, a_a=(_reference(size).name, a_a.name), permuted=permuted.name)
-    times = [
-        Claim(
-            question=QUESTION,
-            name=f"b, {unit_of_time}",
-            statement=f"{small} takes longer than {large} to {on_the_way}, in {unit_of_time}, by "
-            f"more than {size.margin_time:.0%} of their common horizon, {budget}",
-            margin=size.margin_time,
-            primary=(small, large),
-            metric=of_time,
-            target=size.target_auc,
-        )
-        for unit_of_time, of_time in (
-            ("examples", "examples_to_target"),
-            ("seconds", "seconds_to_target"),
-        )
-    ]
+    times = time_claims(
+        size,
+        question=QUESTION,
+        slower=small,
+        quicker=large,
+        examples="examples",
+        rank=metric,
+        budget=budget,
+    )
     return (
         beside,
         Claim(
@@ -180,24 +173,19 @@ def _arm(
         MATCHED: size.most_examples,
     }[budget]
     num_steps = max(1, round(wanted / batch))
-    return Arm(
-        name=_name(batch, budget, norm=norm, micro_batch=micro_batch, window=window),
+    return size.arm(
+        _name(batch, budget, norm=norm, micro_batch=micro_batch, window=window),
         resolution=size.resolution,
-        grid=size.resolution,
-        control="none",
-        model=size.model,
-        norm=norm,
         global_batch_size=batch,
+        norm=norm,
         accumulation_steps=batch // micro_batch if micro_batch else 1,
         moment_window_batch=window or 0,
-        learning_rate=size.learning_rate,
         budget_examples=num_steps * batch,
         num_evaluations=min(
             num_steps, size.most_evaluations if budget == MATCHED else size.num_evaluations
         ),
         stop_at_training_loss=size.training_loss if budget == MATCHED else 0.0,
         augment=size.augment and budget != MATCHED,
-        intra_op_threads=size.intra_op_threads,
         # To train it to convergence many times over would be dear: the rate of its batch is known.
         settings_of=_name(batch, EXAMPLES) if budget == MATCHED else None,
     )

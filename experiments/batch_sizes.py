@@ -1,9 +1,10 @@
 """How large the study of batch size is on each dataset."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Self
 
+from experiments.sizes import OneResolutionSize
 from mlp_med.pipelines.datasets import DatasetDescription
 from mlp_med.studies.pilot import PilotDesign
 
@@ -11,61 +12,34 @@ SHARE_OF_LARGE = 0.1  # of the training set: what Keskar et al. call a large bat
 
 
 @dataclass(frozen=True, kw_only=True)
-class BatchSize:
-    """One size of the study on one dataset.
+class BatchSize(OneResolutionSize):
+    """One size of the study on one dataset; no batch has the same budget by both.
 
     Attributes:
-        resolution: of every arm, in the dataset's unit.
-        model: preset of `mlp_med.models.presets`.
-        learning_rate: where there is no pilot; the pilot's grid otherwise.
         batches: that see equal examples, beside that of 10 % of the training set.
         batches_of_steps: that take equally many steps, beside it.
         batches_of_norms: that are also trained with group norm and with none.
-        budget_examples, budget_steps: of either budget; no batch has the same by both.
+        budget_steps: of those that take equally many.
         training_loss: at which the arms of claims (c) and (d) stop.
         most_examples: within which they must reach it.
         most_evaluations: of theirs: they stop at one, so it is how nearly their losses agree.
-        target_auc: on validation data, whose time claim (b) is about.
-        margin_auc, margin_time, margin_log_sharpness: of the claims, each in its metric's units.
+        margin_log_sharpness: of claim (d).
         large_batch: 10 % of the training set, once `on` has been told how large that is.
-        pilot: what the pilot tries; None where nothing is claimed.
-        no_verdict_reason: why this size claims nothing, or None.
-        on_phantom: what is otherwise on drawn scans, by name.
     """
 
-    resolution: float
-    model: str
-    learning_rate: float
     batches: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64, 128)
     batches_of_steps: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64, 128)
     batches_of_norms: tuple[int, ...] = (2, 32)
-    budget_examples: int
     budget_steps: int
-    num_evaluations: int
     training_loss: float
     most_examples: int
     most_evaluations: int
-    target_auc: float
-    num_seeds: int = 5
-    margin_auc: float = 0.01
-    margin_time: float = 0.05
     margin_log_sharpness: float = 0.25
     large_batch: int = 256
-    augment: bool = True
-    intra_op_threads: int = 1
-    cross_validated: bool = False
-    pilot: PilotDesign | None = None
-    no_verdict_reason: str | None = None
-    on_phantom: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
-    @property
-    def resolutions(self) -> tuple[float, ...]:
-        """That the dataset must be built at."""
-        return (self.resolution,)
-
-    def on(self, *, phantom: bool, num_training: int | None = None) -> "BatchSize":
+    def on(self, *, phantom: bool, num_training: int | None = None) -> Self:
         """This size on drawn or on real scans, with a training set of so many crops."""
-        size = replace(self, **self.on_phantom, on_phantom={}) if phantom else self
+        size = super().on(phantom=phantom)
         if num_training is None:
             return size
         return replace(size, large_batch=max(1, round(SHARE_OF_LARGE * num_training)))

@@ -65,18 +65,12 @@ def arms(size: Size, unit: str, *, phantom: bool) -> list[Arm]:
     grids: list[tuple[float, float, Control]] = [(r, r, "none") for r in size.resolutions]
     grids.append((coarsest, finest, "information"))
     compared = [
-        Arm(
-            name=arm_name(resolution, grid, unit),
+        size.arm(
+            arm_name(resolution, grid, unit),
             resolution=resolution,
             grid=grid,
             control=control,
-            model=size.model,
             global_batch_size=size.global_batch_size,
-            learning_rate=size.learning_rate,
-            budget_examples=size.budget_examples,
-            num_evaluations=size.num_evaluations,
-            augment=size.augment,
-            intra_op_threads=size.intra_op_threads,
         )
         for resolution, grid, control in grids
     ]

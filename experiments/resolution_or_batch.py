@@ -78,19 +78,12 @@ def arms(size: MemorySize, unit: str, *, phantom: bool) -> list[Arm]:
 def _arm(
     size: MemorySize, resolution: float, batch: int, unit: str, *, micro_batch: int | None = None
 ) -> Arm:
-    return Arm(
-        name=_name(resolution, batch, unit, micro_batch=micro_batch),
+    return size.arm(
+        _name(resolution, batch, unit, micro_batch=micro_batch),
         resolution=resolution,
-        grid=resolution,
-        control="none",
-        model=size.model,
         global_batch_size=batch,
         accumulation_steps=batch // micro_batch if micro_batch else 1,
-        learning_rate=size.learning_rate,
-        budget_examples=size.budget_examples,
         num_evaluations=min(size.num_evaluations, size.budget_examples // batch),
-        augment=size.augment,
-        intra_op_threads=size.intra_op_threads,
     )
 
 

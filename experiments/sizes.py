@@ -6,21 +6,21 @@ the data deserve. A margin, a budget or a number of seeds is fixed here before a
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Self
 
+from mlp_med.studies.arm import Arm
 from mlp_med.studies.pilot import PilotDesign
 
 
 @dataclass(frozen=True, kw_only=True)
-class Size:
-    """One size of the study on one dataset.
+class StudySize:
+    """What one size of any study on one dataset states.
 
     Attributes:
-        resolutions: mm a voxel (µm a pixel), finest first. The claim compares `primary`.
-        primary: the finest and the coarsest resolution that the claim speaks of.
         model: preset of `mlp_med.models.presets`.
         learning_rate: where there is no pilot; the pilot's grid otherwise.
-        budget_examples: at which the pilot begins.
+        budget_examples: training examples seen by an arm; at which a pilot that judges it begins.
+        num_evaluations: how often the validation split is scored on the way.
         num_seeds: seeds an arm.
         margin_auc: of the claim: the smallest difference of AUC that would matter.
         cross_validated: every seed trains a network for each fold of the dataset, where it has
@@ -31,10 +31,7 @@ class Size:
         on_phantom: what is otherwise on drawn scans, by name.
     """
 
-    resolutions: tuple[float, ...]
-    primary: tuple[float, float]
     model: str
-    global_batch_size: int
     learning_rate: float
     budget_examples: int
     num_evaluations: int
@@ -47,9 +44,71 @@ class Size:
     no_verdict_reason: str | None = None
     on_phantom: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
-    def on(self, *, phantom: bool, num_training: int | None = None) -> "Size":
+    def on(self, *, phantom: bool, num_training: int | None = None) -> Self:
         """This size on drawn or on real scans, however many crops there are to train on."""
         return replace(self, **self.on_phantom, on_phantom={}) if phantom else self
+
+    def arm(self, name: str, *, resolution: float, global_batch_size: int, **others: Any) -> Arm:
+        """An arm of this size, at a native resolution unless `others` say otherwise.
+
+        Args:
+            name: see `Arm`, as all that follow.
+            resolution: in the dataset's unit.
+            global_batch_size: examples a step.
+            **others: fields of `Arm`, where they are not this size's or the default.
+        """
+        of_size = {
+            "grid": resolution,
+            "control": "none",
+            "model": self.model,
+            "learning_rate": self.learning_rate,
+            "budget_examples": self.budget_examples,
+            "num_evaluations": self.num_evaluations,
+            "augment": self.augment,
+            "intra_op_threads": self.intra_op_threads,
+        }
+        return Arm(
+            name=name,
+            resolution=resolution,
+            global_batch_size=global_batch_size,
+            **{**of_size, **others},
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Size(StudySize):
+    """One size of the study of resolution on one dataset.
+
+    Attributes:
+        resolutions: mm a voxel (µm a pixel), finest first. The claim compares `primary`.
+        primary: the finest and the coarsest resolution that the claim speaks of.
+        global_batch_size: of every arm.
+    """
+
+    resolutions: tuple[float, ...]
+    primary: tuple[float, float]
+    global_batch_size: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class OneResolutionSize(StudySize):
+    """One size of a study whose arms share a resolution, and which claims of time too.
+
+    Attributes:
+        resolution: of every arm, in the dataset's unit.
+        target_auc: on validation data, whose time is claimed of.
+        margin_time: of that claim, a share of the horizon.
+    """
+
+    resolution: float
+    target_auc: float
+    margin_time: float = 0.05
+    num_seeds: int = 5
+
+    @property
+    def resolutions(self) -> tuple[float, ...]:
+        """That the dataset must be built at."""
+        return (self.resolution,)
 
 
 def smoke_size(resolutions: tuple[float, ...], *, model: str, global_batch_size: int) -> Size:

@@ -32,12 +32,12 @@ Pilot.     A learning rate for each arm. An arm of fewer labels, one in less mem
     mlp-med study run splitting_costs --dataset luna16_fields --source /path/to/LUNA16 --size full
 """
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 from experiments.more_data import fraction_name
 from experiments.splitting_sizes import SIZES as SIZES
 from experiments.splitting_sizes import SplittingSize
+from experiments.time_claims import time_claims
 from mlp_med.evidence.claim import METRICS, Claim, Metric
 from mlp_med.studies.arm import Arm, own_controls
 from mlp_med.studies.pilot import PilotResult
@@ -70,7 +70,6 @@ def claims(
     half = fraction_name(WHOLE, HALF)
     rank, margin = METRICS[metric], size.margin_auc
     budget = f"conditional on a budget of {size.budget_examples:,} images"
-    on_the_way = f"a validation {rank} of {size.target_auc:g}, twice in a row"
     accuracy = Claim(
         question=QUESTION,
         name="a, equal labels",
@@ -84,23 +83,15 @@ def claims(
     if not phantom:
         a_a, permuted = own_controls(_whole(size))
         accuracy = replace(accuracy, a_a=(WHOLE, a_a.name), permuted=permuted.name)
-    of_time: Mapping[str, Metric] = {
-        "images": "examples_to_target",
-        "seconds": "seconds_to_target",
-    }
-    times = [
-        Claim(
-            question=QUESTION,
-            name=f"b, {counted}",
-            statement=f"{tiles} takes longer than {WHOLE} to {on_the_way}, in {counted}, by more "
-            f"than {size.margin_time:.0%} of their common horizon, {budget}",
-            margin=size.margin_time,
-            primary=(tiles, WHOLE),
-            metric=of,
-            target=size.target_auc,
-        )
-        for counted, of in of_time.items()
-    ]
+    times = time_claims(
+        size,
+        question=QUESTION,
+        slower=tiles,
+        quicker=WHOLE,
+        examples="images",
+        rank=metric,
+        budget=budget,
+    )
     return (
         accuracy,
         *times,
@@ -189,17 +180,9 @@ def _beside(size: SplittingSize, tiles: str) -> dict[str, tuple[str, str]]:
 
 
 def _whole(size: SplittingSize) -> Arm:
-    return Arm(
-        name=WHOLE,
+    return size.arm(
+        WHOLE,
         resolution=size.resolution,
-        grid=size.resolution,
-        control="none",
-        model=size.model,
-        norm="group",
         global_batch_size=size.global_batch_size,
-        learning_rate=size.learning_rate,
-        budget_examples=size.budget_examples,
-        num_evaluations=size.num_evaluations,
-        augment=size.augment,
-        intra_op_threads=size.intra_op_threads,
+        norm="group",
     )

@@ -71,12 +71,7 @@ def _trained(calls: list[LayerCall]) -> Iterator[LayerCost]:
     for call in calls:
         if isinstance(call.layer, StreamedStages):
             # Forward for the stages' output, and again, with the backward pass, for the gradients.
-            scored, trained = _of_tiles(call, _scored), _of_tiles(call, _trained)
-            yield LayerCost(
-                call.layer.name,
-                scored.operations + trained.operations,
-                scored.num_bytes + trained.num_bytes,
-            )
+            yield _of_tiles(call, lambda tile: [*_scored(tile), *_trained(tile)])
             continue
         runs = 2 if call.recomputed_in else 1  # forward again in the backward pass
         operations = runs * _forward_operations(call) + _backward_operations(call, without)

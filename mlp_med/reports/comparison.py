@@ -19,7 +19,8 @@ from mlp_med.evidence.contrast import compare_arms
 from mlp_med.ledger.read import CellRecord, StudyRecord, load_predictions
 from mlp_med.ledger.store import Ledger
 from mlp_med.reports.study_data import StudyData, load_study_data
-from mlp_med.score_columns import found_score_columns
+from mlp_med.studies.comparison import Comparison as CellComparison
+from mlp_med.studies.comparison import compare_predictions
 
 # Fields that tell a cell from the others of its arm.
 OF_A_CELL = ("seed", "fold")
@@ -194,6 +195,7 @@ def _compare_arm(
     if tables[0] is not None and tables[1] is not None:
         effect, interval, unpaired = _effect(tables[0], tables[1], effect, seed)
     same = _compare_cells(a, b, pair)
+    differences = [cell.largest_difference for cell in same]
     return ArmComparison(
         arm=pair[0],
         changed={
@@ -210,8 +212,8 @@ def _compare_arm(
         seconds_ratio=_ratio(rows, "seconds_total", "mean"),
         memory_ratio=_ratio(rows, "peak_memory_bytes", "max"),
         same_cells=len(same),
-        identical=sum(difference == 0 for difference in same),
-        largest_difference=float(np.max(same)) if np.isfinite(same).all() and same else None,
+        identical=sum(cell.identical for cell in same),
+        largest_difference=max(differences) if same and np.isfinite(differences).all() else None,
     )
 
 
@@ -227,22 +229,19 @@ def _effect(
     return contrast.effect, (contrast.ci_low, contrast.ci_high), why
 
 
-def _compare_cells(a: Side, b: Side, pair: tuple[str, str]) -> list[float]:
-    """Of cells whose hash is in both, the largest difference of a score; 0.0 is bit for bit."""
+def _compare_cells(a: Side, b: Side, pair: tuple[str, str]) -> list[CellComparison]:
+    """Those cells whose hash is in both, as a rerun is held against its run."""
     done = [
         {cell.hash: cell for cell in side.record.in_state("done") if cell.arm == arm}
         for side, arm in zip((a, b), pair, strict=True)
     ]
-    found = []
-    for known in done[0].keys() & done[1].keys():
-        then = load_predictions(a.ledger, done[0][known].run_id).sort_values("id")
-        now = load_predictions(b.ledger, done[1][known].run_id).sort_values("id")
-        scores = found_score_columns(then.columns)
-        if then["id"].tolist() != now["id"].tolist():
-            found.append(float("nan"))
-        else:
-            found.append(float(np.abs(then[scores].to_numpy() - now[scores].to_numpy()).max()))
-    return found
+    return [
+        compare_predictions(
+            load_predictions(a.ledger, done[0][known].run_id),
+            load_predictions(b.ledger, done[1][known].run_id),
+        )
+        for known in done[0].keys() & done[1].keys()
+    ]
 
 
 def _ratio(rows: Sequence[pd.DataFrame], metric: str, of: str) -> float | None:

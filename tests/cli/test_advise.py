@@ -23,13 +23,6 @@ CLAIM = Claim(
 MODEL = "residual_small_centre"
 
 
-@pytest.fixture(scope="module")
-def blank_database(tmp_path_factory):
-    database = tmp_path_factory.mktemp("blank") / "mlflow.db"
-    open_ledger(f"sqlite:///{database}")
-    return database
-
-
 @pytest.fixture
 def ledger(blank_database, tmp_path, monkeypatch):
     monkeypatch.setattr(

@@ -23,13 +23,6 @@ CLAIM = Claim(
 WHOLE = {"failed": (), "running": (), "num_seeds": 3}
 
 
-@pytest.fixture(scope="module")
-def blank_database(tmp_path_factory):
-    database = tmp_path_factory.mktemp("blank") / "mlflow.db"
-    open_ledger(f"sqlite:///{database}")
-    return database
-
-
 @pytest.fixture
 def make_ledger(blank_database, tmp_path):
     def make(name="one"):

@@ -26,13 +26,6 @@ HERE = Platform(
 )
 
 
-@pytest.fixture(scope="module")
-def blank_database(tmp_path_factory):
-    database = tmp_path_factory.mktemp("blank") / "mlflow.db"
-    open_ledger(f"sqlite:///{database}")
-    return database
-
-
 @pytest.fixture
 def ledger_uri(blank_database, tmp_path, monkeypatch):
     shutil.copy(blank_database, tmp_path / "mlflow.db")

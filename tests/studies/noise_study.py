@@ -11,10 +11,10 @@ from experiments.sizes import SIZES
 from mlp_med.cli.datasets import build_dataset
 from mlp_med.ledger.read import StudyRecord, load_predictions
 from mlp_med.ledger.store import Ledger
-from mlp_med.studies.cell import Cell
 from mlp_med.studies.planning import open_dataset
 from mlp_med.studies.provenance import code_digest, common_code_digest
 from mlp_med.studies.study import Study
+from tests.studies.cells import small_cell
 
 DATASET, RESOLUTION, NUM_PATCHES = "metastasis_patches", 7.76, 60
 # Of the sweep, not of what was run.
@@ -38,33 +38,13 @@ def noise_study(directory: Path, num_cells: int, budget_examples: int = 1600) ->
     dataset = open_dataset(DATASET, [RESOLUTION], data_dir, source)
     size = SIZES[DATASET]["smoke"]
     cells = [
-        Cell(
+        small_cell(
             dataset=DATASET,
             dataset_digest=dataset.digests[RESOLUTION],
             resolution=RESOLUTION,
             grid=RESOLUTION,
-            control="none",
-            model="residual_small",
-            depth="fixed",
-            norm="batch",
-            precision="float32",
-            global_batch_size=8,
-            accumulation_steps=1,
-            moment_window_batch=0,
-            recompute=False,
-            stream_tile=0,
-            split=1,
-            tile_labels="image",
-            learning_rate=1e-3,
             budget_examples=budget_examples,
-            fold=-1,
-            training_fraction=1.0,
             num_evaluations=4,
-            stop_at_training_loss=0.0,
-            augment=True,
-            intra_op_threads=1,
-            num_workers=1,
-            scored_split="test",
             seed=seed,
         )
         for seed in range(num_cells)

@@ -9,38 +9,17 @@ import numpy as np
 import pandas as pd
 
 from mlp_med.evidence.claim import Claim
-from mlp_med.ledger.read import LATER_PARAMS
 from mlp_med.studies import run, sweep, worker
-from mlp_med.studies.cell import Cell
 from mlp_med.studies.launchers.local import launch_local
 from mlp_med.studies.room import Machine, Needs
 from mlp_med.studies.study import Study
 from mlp_med.studies.worker import PRELOAD
+from tests.studies.cells import small_cell
 from tests.studies.synthetic import dataset_info
 
 NUM_CELLS = 6
 ONE_AT_ONCE = Machine("here", 1, 0)
 HELD = 1  # this cell ends only when it is told to, by a file
-
-FIELDS = {
-    **LATER_PARAMS,
-    "dataset": "luna16",
-    "dataset_digest": "abc",
-    "resolution": 5.0,
-    "grid": 5.0,
-    "control": "none",
-    "model": "residual_small",
-    "depth": "fixed",
-    "norm": "batch",
-    "precision": "float32",
-    "global_batch_size": 8,
-    "learning_rate": 1e-3,
-    "budget_examples": 80,
-    "num_evaluations": 2,
-    "augment": True,
-    "intra_op_threads": 1,
-    "scored_split": "test",
-}
 
 
 def drawn(order, send):
@@ -72,7 +51,7 @@ def work(order, send):
 
 
 def study_in(data_dir) -> Study:
-    cells = tuple(Cell.from_params({**FIELDS, "seed": seed}) for seed in range(NUM_CELLS))
+    cells = tuple(small_cell(seed=seed) for seed in range(NUM_CELLS))
     return Study(
         name="outage",
         size="small",

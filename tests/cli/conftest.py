@@ -1,0 +1,1 @@
+from tests.ledger.conftest import blank_database  # noqa: F401
