@@ -51,7 +51,6 @@ SMOKE = BatchSize(
     learning_rate=3e-3,
     batches=(2, 32),
     batches_of_steps=(2, 32),
-    batches_of_norms=(2,),
     budget_examples=256,
     budget_steps=4,
     num_evaluations=2,

@@ -44,17 +44,17 @@ def effect_words(judged: JudgedClaim) -> str:
     first, second = claim.primary
     if estimate is None:
         return "no effect could be computed"
-    show = _shown(claim.metric, estimate)
+    show, show_end = _shown(claim.metric, estimate), _shown_end(claim.metric)
     what = {
         "auc": f"AUC of {first} minus {second}",
         "log_sharpness": f"φ of {first} over that of {second}",
     }.get(claim.metric, f"mean {UNITS.get(claim.metric, '')} of {first} minus {second}")
     interval = "no interval"
     if estimate.ci_low is not None and estimate.ci_high is not None:
-        interval = f"95 % interval {show(estimate.ci_low)} to {show(estimate.ci_high)}"
+        interval = f"95 % interval {show_end(estimate.ci_low)} to {show_end(estimate.ci_high)}"
     a, b = num_runs(estimate)
     seeds = f"{a} seeds an arm" if a == b else f"{a} and {b} seeds"
-    margin = f"margin {show(claim.margin)}"
+    margin = f"margin {show_end(claim.margin)}"
     return f"{what} {show(estimate.effect)} ({interval}, {margin}; {seeds})"
 
 
@@ -70,27 +70,36 @@ def shown_effect(judged: JudgedClaim) -> tuple[str, str, str, str]:
     estimate = judged.estimate
     if estimate is None:
         return "n/a", "n/a", "n/a", f"{judged.claim.margin:g}"
-    show = _shown(judged.claim.metric, estimate)
+    show, show_end = _shown(judged.claim.metric, estimate), _shown_end(judged.claim.metric)
 
     def both(low: float | None, high: float | None) -> str:
-        return "n/a" if low is None or high is None else f"{show(low)} to {show(high)}"
+        return "n/a" if low is None or high is None else f"{show_end(low)} to {show_end(high)}"
 
     return (
         show(estimate.effect),
         both(estimate.ci_low, estimate.ci_high),
         both(judged.low, judged.high),
-        show(judged.claim.margin),
+        show_end(judged.claim.margin),
     )
 
 
 def _shown(metric: str, estimate: Estimated) -> Callable[[float], str]:
-    """How a difference of this metric is written."""
-    if metric == "auc":
-        return lambda value: f"{value:+.3f}"
+    """How a difference of this metric is written: a time also in its own units."""
+    show_end = _shown_end(metric)
+    if metric not in UNITS:
+        return show_end
+    horizon = getattr(estimate, "horizon", None) or 1.0
+    number = "{:+,.0f} (" if metric == "examples_to_target" else "{:+.3g} ("
+    return lambda value: f"{number.format(value * horizon)}{show_end(value)} of {horizon:,.4g})"
+
+
+def _shown_end(metric: str) -> Callable[[float], str]:
+    """How a margin and the ends of an interval are written: a time as a share of the horizon."""
+    if metric in UNITS:
+        return lambda value: f"{100 * value:+.0f} %"
     if metric == "log_sharpness":
         return lambda value: f"×{exp(value):.3g}"
-    horizon = getattr(estimate, "horizon", None) or 1.0
-    return lambda value: f"{value * horizon:+,.3g} ({value:+.0%} of {horizon:,.4g})"
+    return lambda value: f"{value:+.3f}"
 
 
 def _p(value: float | None) -> str:

@@ -28,6 +28,13 @@ SHARPNESS = (
     "sharpness_subspace_0.0005",
     "sharpness_adaptive",
 )
+METRIC_WORDS = {
+    "auc": "AUC",
+    "macro_auc": "macro AUC",
+    "examples_to_target": "examples to target",
+    "seconds_to_target": "seconds to target",
+    "log_sharpness": "ratio of sharpness",
+}
 
 
 def render_several_page(
@@ -118,7 +125,8 @@ def _claim_row(judged: JudgedClaim) -> list[str]:
     seeds = "n/a" if judged.estimate is None else f.count(min(num_runs(judged.estimate)))
     arms = " − ".join(judged.claim.primary)
     name = judged.claim.name
-    return [name, arms, judged.claim.metric, effect, interval, corrected, margin, *p_values, seeds]
+    metric = METRIC_WORDS[judged.claim.metric]
+    return [name, arms, metric, effect, interval, corrected, margin, *p_values, seeds]
 
 
 def _seam_row(seam: Seam) -> list[str]:
@@ -234,8 +242,8 @@ def _pilot_rows(record: StudyRecord) -> list[list[str]]:
         [
             arm,
             f"{found['learning_rate']:g}",
-            ", ".join(f"{rate:g}: {f.auc(auc)}" for rate, auc in found["grid"]),
             "yes" if found["on_edge"] else "no",
+            ", ".join(f"{rate:g}: {f.auc(auc)}" for rate, auc in found["grid"]),
         ]
         for arm, found in pilot["arms"].items()
     ]

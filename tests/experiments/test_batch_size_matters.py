@@ -45,6 +45,10 @@ def test_the_way_out_is_the_large_batch_in_parts_of_two():
     way_out = ARMS["batch 32 of 16 × 2, equal examples"]
     plain = ARMS["batch 32, equal examples"]
     assert way_out == replace(plain, name=way_out.name, accumulation_steps=16)
+    way_out = ARMS["batch 32 of 16 × 2, group norm, equal examples"]
+    plain = ARMS["batch 32, group norm, equal examples"]
+    expected = replace(plain, name=way_out.name, accumulation_steps=16, settings_of=plain.name)
+    assert way_out == expected
     assert {arm.norm for arm in ARMS.values()} == {"batch", "group", "none"}
 
 
@@ -53,6 +57,7 @@ def test_claims_c_and_d_compare_trained_down_minima_and_no_other_arm_stops():
     assert list(by_name) == [
         "a, equal examples",
         "a, equal steps",
+        "a, group norm",
         "b, examples",
         "b, seconds",
         "c",
@@ -70,7 +75,7 @@ def test_claims_c_and_d_compare_trained_down_minima_and_no_other_arm_stops():
 
 def test_the_best_of_either_kind_is_what_the_pilot_found_on_validation_data():
     found = pilot({"batch 2, equal examples": 0.9, "batch 16, equal examples": 0.8})
-    first, steps, examples, *_ = study.claims(SMALL, "mm", phantom=True, pilot=found)
+    first, steps, _, examples, *_ = study.claims(SMALL, "mm", phantom=True, pilot=found)
     assert first.primary == ("batch 16, equal examples", "batch 2, equal examples")
     assert examples.primary == first.primary[::-1]
     assert all(name.endswith(study.STEPS) for name in steps.primary)
@@ -79,6 +84,14 @@ def test_the_best_of_either_kind_is_what_the_pilot_found_on_validation_data():
     assert "no norm" not in " ".join(
         study.claims(SMALL, "mm", phantom=True, pilot=found)[0].primary
     )
+
+
+def test_claim_a_is_also_made_without_the_statistics_of_the_batch():
+    by_name = {claim.name: claim for claim in study.claims(SMALL, "mm", phantom=True)}
+    large, small = (ARMS[name] for name in by_name["a, group norm"].primary)
+    assert (large.norm, small.norm) == ("group", "group")
+    assert (large.global_batch_size, small.global_batch_size) == (32, 2)
+    assert "both with batch norm" in by_name["a, equal examples"].statement
 
 
 def test_every_arm_is_tuned_or_takes_over_the_rate_of_its_own_batch():
