@@ -51,7 +51,9 @@ SIZES: Mapping[str, Mapping[str, SplittingSize]] = {
             budget_examples=6_400,
             num_evaluations=16,
             stream_tile=8,
-            target_auc=0.75,
+            # In the phantom's pilot the whole field validated at 0.87 and the best tiles at 0.74:
+            # both can get there.
+            target_auc=0.7,
             pilot=PilotDesign(learning_rates=(1e-3, 4e-3, 1.6e-2), most_budget_examples=None),
             on_phantom={
                 # 20 test patients do not hold a margin of 0.01.

@@ -203,6 +203,7 @@ def test_plan_tells_cells_time_disk_and_the_smallest_effect(finished):
     printed = mlp_med("study", "plan", *STUDY, cwd=finished)
     for word in (f"cells: {NUM_CELLS}", "time: about", "disk:", "smallest detectable effect"):
         assert word in printed
+    assert "with 2 seeds and" in printed  # not those of the A/A pair too
 
 
 def test_a_dry_run_says_what_would_run_and_writes_nothing(finished, tmp_path):

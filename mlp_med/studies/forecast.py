@@ -114,7 +114,9 @@ def _disk(study: Study) -> str:
 def _detectable(study: Study) -> str:
     info = study.dataset_info
     cases, positive, patients = info.num_scored(cross_validated=study.cross_validated)
-    seeds = len({cell.seed for cell in study.cells})
+    # Of the arms that are compared: those of an A/A pair have other seeds beside them.
+    compared = [cell for cell in study.cells if study.arm_of(cell) in study.claim.primary]
+    seeds = len({cell.seed for cell in compared})
     effect = planned_detectable_effect(
         num_patients=patients or cases,
         num_positive=positive,
@@ -124,7 +126,8 @@ def _detectable(study: Study) -> str:
     )
     whom = f"{patients} patients" if patients else "patients unknown"
     if effect is None:
-        return f"smallest detectable effect: none can be told with {seeds} seed and {whom}"
+        plural = "" if seeds == 1 else "s"
+        return f"smallest detectable effect: none can be told with {seeds} seed{plural} and {whom}"
     assumed = PlanningAssumptions()
     metric = study.claim.metric_name
     # The AUC of the scarcest class varies most of those that a macro AUC averages.
