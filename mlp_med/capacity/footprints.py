@@ -130,8 +130,8 @@ def _rectifier(layer: keras.layers.Layer, inputs: list[Tensor], output: Tensor) 
 
 
 def _max_pooling(layer: keras.layers.Layer, inputs: list[Tensor], output: Tensor) -> Footprint:
-    """The gradient looks for the largest value again."""
-    return Footprint(keeps_inputs=True, keeps_output=True)
+    """The gradient takes the maxima again, with a byte each that says which voxel they are of."""
+    return Footprint(keeps_inputs=True, backward_bytes=output.num_bytes + output.num_values)
 
 
 def _add(layer: keras.layers.Layer, inputs: list[Tensor], output: Tensor) -> Footprint:

@@ -35,11 +35,12 @@ class Convolution3D(keras.layers.Conv3D):
 
 def _is_to_be_avoided(inputs: tf.Tensor) -> bool:
     """Whether the library's filter gradient is slow or wrong here."""
-    return _on_cpu() and (_is_slow(inputs) or _is_wrong(inputs))
+    return on_cpu() and (_is_slow(inputs) or _is_wrong(inputs))
 
 
 @functools.cache
-def _on_cpu() -> bool:
+def on_cpu() -> bool:
+    """Whether TensorFlow has no GPU to compute on."""
     return not tf.config.list_physical_devices("GPU")
 
 

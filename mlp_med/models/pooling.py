@@ -1,6 +1,71 @@
-"""Averages that end a fully convolutional network."""
+"""Maxima whose gradient is the same every time, and averages that end a network."""
+
+from collections.abc import Callable, Sequence
+from typing import Literal
 
 import keras
+import tensorflow as tf
+
+from mlp_med.models.convolution import on_cpu
+
+
+def max_pool(
+    inputs: tf.Tensor,
+    size: Sequence[int],
+    strides: Sequence[int],
+    padding: Literal["SAME", "VALID"],
+) -> tf.Tensor:
+    """Maximum over windows of [batch, *grid, channels], whose gradient on a CPU is always the same.
+
+    TensorFlow has two kernels for that gradient. They disagree on where it goes when a window has
+    its maximum twice, as in bfloat16 many do, and one takes thirty times as long. In a loop it is
+    left to the order of addresses in memory which one runs (TensorFlow 2.21): 4 to 13 % of the
+    times that a step was traced gave other weights. In a function of its own, which computes the
+    maximum once more, it is always the fast one.
+    """
+    if not on_cpu():
+        return tf.nn.max_pool(inputs, size, strides, padding)
+
+    def pool(inputs: tf.Tensor) -> tf.Tensor:
+        return tf.nn.max_pool(inputs, size, strides, padding)
+
+    @tf.custom_gradient
+    def run(inputs: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
+        return pool(inputs), lambda upstream: _own_graph(pool, inputs, upstream)(inputs, upstream)
+
+    return run(inputs)
+
+
+def _own_graph(
+    function: Callable[[tf.Tensor], tf.Tensor], inputs: tf.Tensor, upstream: tf.Tensor
+) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+    """The function's gradient as a graph that is called, and not put into that which calls it."""
+
+    @tf.function(autograph=False, experimental_attributes={"_noinline": True})
+    def gradient(inputs: tf.Tensor, upstream: tf.Tensor) -> tf.Tensor:
+        with tf.GradientTape() as tape:
+            tape.watch(inputs)
+            outputs = function(inputs)
+        return tape.gradient(outputs, inputs, upstream)
+
+    specs = (tf.TensorSpec(value.shape, value.dtype) for value in (inputs, upstream))
+    return gradient.get_concrete_function(*specs)
+
+
+class MaxPooling2D(keras.layers.MaxPooling2D):
+    """Keras' own, with `max_pool`'s gradient."""
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        """Maxima of [batch, height, width, channels]."""
+        return max_pool(inputs, self.pool_size, self.strides, self.padding.upper())
+
+
+class MaxPooling3D(keras.layers.MaxPooling3D):
+    """Keras' own, with `max_pool`'s gradient."""
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        """Maxima of [batch, depth, height, width, channels]."""
+        return max_pool(inputs, self.pool_size, self.strides, self.padding.upper())
 
 
 class AverageOverCentre(keras.layers.Layer):

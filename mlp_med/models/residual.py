@@ -12,7 +12,7 @@ from mlp_med.models.normalization import (
     GroupNormalization,
     NoNormalization,
 )
-from mlp_med.models.pooling import AverageOverCentre
+from mlp_med.models.pooling import AverageOverCentre, MaxPooling2D, MaxPooling3D
 from mlp_med.models.recomputation import RecomputedConvolutions
 from mlp_med.models.streaming import stream
 
@@ -142,7 +142,7 @@ class _Layers:
 
     def __init__(self, spatial_dims: int, norm: Norm, recompute: bool, seed: int):
         self._convolution = {2: keras.layers.Conv2D, 3: Convolution3D}[spatial_dims]
-        self._pooling = {2: keras.layers.MaxPooling2D, 3: keras.layers.MaxPooling3D}[spatial_dims]
+        self._pooling = {2: MaxPooling2D, 3: MaxPooling3D}[spatial_dims]
         self._average = {
             2: keras.layers.GlobalAveragePooling2D,
             3: keras.layers.GlobalAveragePooling3D,

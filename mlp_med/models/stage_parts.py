@@ -11,6 +11,7 @@ import tensorflow as tf
 from mlp_med.errors import StreamingError
 from mlp_med.models.convolution import Convolution3D, SpaceToDepth
 from mlp_med.models.normalization import FusedBatchNormalization, NoNormalization
+from mlp_med.models.pooling import max_pool
 from mlp_med.models.recomputation import RecomputedConvolutions
 from mlp_med.models.windows import Window
 
@@ -186,7 +187,7 @@ def _pool(
     layer: keras.layers.Layer, inputs: list[tf.Tensor], weights: list[tf.Tensor]
 ) -> tf.Tensor:
     del weights
-    return tf.nn.max_pool(inputs[0], layer.pool_size, layer.strides, "VALID")
+    return max_pool(inputs[0], layer.pool_size, layer.strides, "VALID")
 
 
 def _add(inputs: list[tf.Tensor], weights: list[tf.Tensor]) -> tf.Tensor:

@@ -59,8 +59,7 @@ def without_times(result):
 @pytest.mark.parametrize(
     "changes",
     [
-        # Not in bfloat16: on grids this small it is not always the same twice, resumed or not.
-        {"norm": "batch", "accumulation_steps": 2},
+        {"norm": "batch", "accumulation_steps": 2, "precision": "mixed_bfloat16"},
         {"norm": "none", "stream_tile": 4},
         {"norm": "group", "split": 2, "tile_labels": "bag"},
         {"norm": "group", "stop_at_training_loss": 1e-9},
