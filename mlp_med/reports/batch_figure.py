@@ -23,7 +23,7 @@ def draw_auc_by_batch(arms: pd.DataFrame, *, critical_batch: float | None, title
         title: says what it is of.
     """
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(8.6, 4.2), layout="constrained")
+        figure = Figure(figsize=(7.2, 5.2), layout="constrained")
         FigureCanvasAgg(figure)
         axis = figure.subplots()
         lines = arms.groupby("line", sort=False)
@@ -52,6 +52,6 @@ def draw_auc_by_batch(arms: pd.DataFrame, *, critical_batch: float | None, title
         axis.xaxis.set_minor_locator(NullLocator())
         axis.set_xlabel("global batch")
         axis.set_ylabel("test AUC")
-        figure.legend(loc="outside right upper", fontsize=8)
+        figure.legend(loc="outside lower center", ncols=2, fontsize=8)
         figure.suptitle(title, x=0.01, ha="left", fontsize=10, fontweight="bold")
     return figure

@@ -76,8 +76,9 @@ def draw_several_figures(data: StudyData, analysis: SeveralAnalysis) -> dict[str
             _arm_frame(data, analysis), data.cells, title=f"AUC of the arms, {where}"
         )
     elif analysis.arms:
+        arms = _arm_frame(data, analysis)
         figures["auc_by_batch"] = draw_auc_by_batch(
-            _arm_frame(data, analysis),
+            arms[~arms["arm"].isin(_own_controls(analysis))],
             critical_batch=_critical_batch(data),
             title=f"AUC against the batch, {where}",
         )
@@ -136,6 +137,12 @@ def _arm_frame(data: StudyData, analysis: SeveralAnalysis) -> pd.DataFrame:
         }
         for arm, estimate in analysis.arms.items()
     ).astype({"ci_low": float, "ci_high": float})
+
+
+def _own_controls(analysis: SeveralAnalysis) -> set[str | None]:
+    """The arms that differ in their seeds or labels alone, and are no point of any line."""
+    claim = analysis.judged[0].claim
+    return {claim.permuted, claim.a_a[1] if claim.a_a else None}
 
 
 def _critical_batch(data: StudyData) -> float | None:
