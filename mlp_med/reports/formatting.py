@@ -53,6 +53,8 @@ def duration(seconds: float | None) -> str:
     """Seconds up to two minutes, then minutes, then hours."""
     if seconds is None or not isfinite(seconds):
         return NOT_KNOWN
+    if 0 < seconds < 0.1:
+        return "<0.1 s"
     if seconds < 120:
         return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
     if seconds < 7200:
