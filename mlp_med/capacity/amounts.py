@@ -39,7 +39,7 @@ def show_bytes(num_bytes: int) -> str:
     sign, size = ("-" if num_bytes < 0 else ""), abs(num_bytes)
     for power, unit in reversed(list(enumerate(("B", "kB", "MB", "GB", "TB", "PB", "EB")))):
         scale = 1000**power
-        if size >= scale or power == 0:
+        if 2000 * size >= 1999 * scale or power == 0:  # what rounds to 1,000 of a unit is 1 more
             # Whole numbers are divided as such, since a float knows 16 digits at most.
             hundredths = (size * 100 + scale // 2) // scale
             digits = 0 if hundredths >= 10_000 or power == 0 else 1 if hundredths >= 1000 else 2

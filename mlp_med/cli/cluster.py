@@ -47,12 +47,13 @@ def join(
         StudyError: the user asked for what this cluster cannot do.
         typer.Exit: this process was not the chief, and all is done.
     """
-    from mlp_med.studies.resume import checkpoints_root
-    from mlp_med.studies.worker_group import mailbox_of
-
     cluster = _cluster(workers, workers_per_cell)
     if cluster is None:
         return workers, workers_per_cell or 1
+
+    from mlp_med.studies.resume import checkpoints_root  # loads TensorFlow
+    from mlp_med.studies.worker_group import mailbox_of
+
     mailbox = mailbox_of(checkpoints_root(ledger, data_dir), cluster)
     if cluster.index == 0:
         atexit.register(mailbox.close)

@@ -72,6 +72,7 @@ def study_plan(
     tracking_uri: TrackingUri = DEFAULT_TRACKING_URI,
 ) -> None:
     """Print cells, time, disk and the smallest effect that can be detected; train nothing."""
+    _require_study(name)
     from mlp_med.cli import workflow
     from mlp_med.ledger.store import open_ledger
     from mlp_med.studies.forecast import forecast
@@ -120,6 +121,7 @@ def study_run(
     The command may be given several times at once, on one machine or on several that share a
     tracking server: each cell then runs in one of them, and all end when all cells have.
     """
+    _require_study(name)
     from mlp_med.cli import workflow
     from mlp_med.ledger.store import open_ledger
 
@@ -186,6 +188,7 @@ def study_pilot(
     ] = None,
 ) -> None:
     """Choose each arm's learning rate and the budget on validation data; `run` does it too."""
+    _require_study(name)
     from mlp_med.cli import records, workflow
     from mlp_med.errors import StudyError
     from mlp_med.ledger.store import open_ledger
@@ -231,3 +234,10 @@ def study_status(
     find_study(name)
     record = read_study(open_ledger(tracking_uri), name=name, dataset=dataset, size=size)
     console.print(status_table(record))
+
+
+def _require_study(name: str) -> None:
+    """Refuses what is no study, before seconds are spent on loading and a ledger is begun."""
+    from experiments import find_study
+
+    find_study(name)
