@@ -28,11 +28,6 @@ BATCH, MICRO_BATCHES, GRID = 4, 2, 8
 TIMED = (8, 32, 32, 32, 16)
 
 
-def of_the_library(inputs: tf.Tensor, size: object, strides: object, padding: str) -> tf.Tensor:
-    """TensorFlow's pooling with whichever gradient it chooses."""
-    return tf.nn.max_pool(inputs, size, strides, padding)
-
-
 def one_step() -> bytes:
     """Traces the network's training step and takes one; all gradients of it, as Adam keeps them."""
     keras.config.set_dtype_policy("mixed_bfloat16")
@@ -111,7 +106,7 @@ def main() -> None:
     )
     print(f"{traces} traces of a step, those that differ from the first")
     print(f"  ours         {count_different(traces):4d}")
-    pooling.max_pool = of_the_library
+    pooling.max_pool = tf.nn.max_pool  # with whichever gradient it chooses
     print(f"  TensorFlow's {count_different(traces):4d}")
 
 

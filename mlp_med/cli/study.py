@@ -226,12 +226,11 @@ def study_status(
     tracking_uri: TrackingUri = DEFAULT_TRACKING_URI,
 ) -> None:
     """Show the state of every cell of the newest such study, and why any failed."""
-    from experiments import find_study
+    _require_study(name)
     from mlp_med.ledger.read import read_study
     from mlp_med.ledger.store import open_ledger
     from mlp_med.studies.status import status_table
 
-    find_study(name)
     record = read_study(open_ledger(tracking_uri), name=name, dataset=dataset, size=size)
     console.print(status_table(record))
 

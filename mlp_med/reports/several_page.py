@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
+from mlp_med.evidence.claim import METRICS
 from mlp_med.evidence.several import JudgedClaim
 from mlp_med.evidence.several_sentence import num_runs, shown_effect
 from mlp_med.evidence.time_to_target import FollowUp
@@ -28,9 +29,7 @@ SHARPNESS = (
     "sharpness_subspace_0.0005",
     "sharpness_adaptive",
 )
-METRIC_WORDS = {
-    "auc": "AUC",
-    "macro_auc": "macro AUC",
+METRIC_WORDS = METRICS | {
     "examples_to_target": "examples to target",
     "seconds_to_target": "seconds to target",
     "log_sharpness": "ratio of sharpness",

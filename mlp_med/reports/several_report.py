@@ -9,6 +9,7 @@ from mlp_med.evidence.controls import Controls
 from mlp_med.ledger.read import StudyRecord
 from mlp_med.ledger.store import Ledger
 from mlp_med.ledger.study_run import log_report
+from mlp_med.reports.analysis import own_control_arms
 from mlp_med.reports.batch_figure import draw_auc_by_batch
 from mlp_med.reports.figures import draw_auc_by_arm, draw_forest, to_svg
 from mlp_med.reports.files import PAGE, VERDICT, write_page
@@ -77,8 +78,9 @@ def draw_several_figures(data: StudyData, analysis: SeveralAnalysis) -> dict[str
         )
     elif analysis.arms:
         arms = _arm_frame(data, analysis)
+        own = own_control_arms(analysis.judged[0].claim)  # that are no point of any line
         figures["auc_by_batch"] = draw_auc_by_batch(
-            arms[~arms["arm"].isin(_own_controls(analysis))],
+            arms[~arms["arm"].isin(own)],
             critical_batch=_critical_batch(data),
             title=f"AUC against the batch, {where}",
         )
@@ -137,12 +139,6 @@ def _arm_frame(data: StudyData, analysis: SeveralAnalysis) -> pd.DataFrame:
         }
         for arm, estimate in analysis.arms.items()
     ).astype({"ci_low": float, "ci_high": float})
-
-
-def _own_controls(analysis: SeveralAnalysis) -> set[str | None]:
-    """The arms that differ in their seeds or labels alone, and are no point of any line."""
-    claim = analysis.judged[0].claim
-    return {claim.permuted, claim.a_a[1] if claim.a_a else None}
 
 
 def _critical_batch(data: StudyData) -> float | None:

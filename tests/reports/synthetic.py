@@ -11,6 +11,7 @@ import pandas as pd
 from sklearn.metrics import roc_auc_score
 
 from mlp_med.ledger import study_run, write
+from tests.studies.cells import FIELDS
 
 ARMS = {
     "1.25mm": (1.25, 1.25, 2.2),
@@ -35,32 +36,19 @@ def truth_of(arm):
 def cell_of(arm, seed, dataset="luna16", fold=-1):
     resolution, grid, _, fraction = truth_of(arm)
     return {
+        **FIELDS,
         "dataset": dataset,
         "dataset_digest": f"{resolution}".encode().hex().ljust(64, "0"),
         "resolution": resolution,
         "grid": grid,
         "control": "information" if grid < resolution else "none",
         "model": "residual-3d",
-        "depth": "fixed",
-        "norm": "batch",
-        "precision": "float32",
         "global_batch_size": 16,
-        "learning_rate": 0.001,
         "budget_examples": BUDGET,
         "fold": fold,
         "training_fraction": fraction,
-        "accumulation_steps": 1,
-        "moment_window_batch": 0,
-        "recompute": False,
-        "stream_tile": 0,
-        "split": 1,
-        "tile_labels": "image",
         "num_evaluations": EVALUATIONS,
-        "stop_at_training_loss": 0.0,
-        "augment": True,
         "intra_op_threads": 2,
-        "num_workers": 1,
-        "scored_split": "test",
         "seed": seed,
     }
 

@@ -1,4 +1,3 @@
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +8,7 @@ import tfds_builders
 from mlp_med.errors import DatasetError, SourceError
 from mlp_med.imaging.slide import opened
 from tests.tfds_builders.camelyon16.tiny import SLIDES, draw_source, slide_path, xml_path
+from tests.tfds_builders.drawn_source import DrawnSource
 from tfds_builders.camelyon16 import Builder, build, check, preview
 from tfds_builders.camelyon16.patches import patch_id
 
@@ -30,26 +30,13 @@ def expected_splits() -> dict[str, int]:
     }
 
 
-class Camelyon16Test(tfds.testing.DatasetBuilderTestCase):
+class Camelyon16Test(DrawnSource, tfds.testing.DatasetBuilderTestCase):
     """Tests camelyon16; its dummy data are drawn here."""
 
     DATASET_CLASS = Builder
     BUILDER_CONFIG_NAMES_TO_TEST = ["0.972um", "1.944um"]  # noqa: RUF012
     SPLITS = expected_splits()
-
-    @classmethod
-    def setUpClass(cls):
-        cls._folder = tempfile.TemporaryDirectory()
-        cls.EXAMPLE_DIR = draw_source(Path(cls._folder.name) / "dummy_data")
-        super().setUpClass()
-
-    @classmethod
-    def tearDownClass(cls):
-        super().tearDownClass()
-        cls._folder.cleanup()
-
-    def _make_builder(self, config=None):
-        return Builder(data_dir=self.tmp_dir, config=config, source=self.EXAMPLE_DIR)
+    draw = staticmethod(draw_source)
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 import csv
 import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +16,7 @@ import tfds_builders
 from mlp_med.errors import DatasetError, ImageError, SourceError
 from mlp_med.imaging.crop import grid_mm
 from mlp_med.imaging.hounsfield import render_hounsfield
+from tests.tfds_builders.drawn_source import DrawnSource
 from tfds_builders.dsb2017 import Builder, build, check, preview
 from tfds_builders.dsb2017.crops import read_chest
 from tfds_builders.dsb2017.release import split_of
@@ -122,26 +122,13 @@ def draw_source(root: Path) -> Path:
     return root
 
 
-class Dsb2017Test(tfds.testing.DatasetBuilderTestCase):
+class Dsb2017Test(DrawnSource, tfds.testing.DatasetBuilderTestCase):
     """Tests dsb2017; its dummy data are drawn here."""
 
     DATASET_CLASS = Builder
     BUILDER_CONFIG_NAMES_TO_TEST = ["4mm"]  # noqa: RUF012
     SPLITS = {"train": 2, "validation": 2, "test": 2}  # noqa: RUF012
-
-    @classmethod
-    def setUpClass(cls):
-        cls._folder = tempfile.TemporaryDirectory()
-        cls.EXAMPLE_DIR = draw_source(Path(cls._folder.name) / "dummy_data")
-        super().setUpClass()
-
-    @classmethod
-    def tearDownClass(cls):
-        super().tearDownClass()
-        cls._folder.cleanup()
-
-    def _make_builder(self, config=None):
-        return Builder(data_dir=self.tmp_dir, config=config, source=self.EXAMPLE_DIR)
+    draw = staticmethod(draw_source)
 
 
 @pytest.fixture(scope="module")

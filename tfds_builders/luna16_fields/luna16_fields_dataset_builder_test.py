@@ -1,12 +1,12 @@
 """The dummy data are luna16's, random numbers, spread: its nodules would lie in every field."""
 
 import shutil
-import tempfile
 from pathlib import Path
 
 import pandas as pd
 import tensorflow_datasets as tfds
 
+from tests.tfds_builders.drawn_source import DrawnSource
 from tfds_builders import luna16
 from tfds_builders.luna16_fields import Builder
 
@@ -26,26 +26,13 @@ def spread_source(folder: Path) -> Path:
     return folder
 
 
-class Luna16FieldsTest(tfds.testing.DatasetBuilderTestCase):
+class Luna16FieldsTest(DrawnSource, tfds.testing.DatasetBuilderTestCase):
     """Tests luna16_fields."""
 
     DATASET_CLASS = Builder
     BUILDER_CONFIG_NAMES_TO_TEST = ["1.25mm", "5mm"]  # noqa: RUF012
     SPLITS = {"train": 3, "validation": 3, "test": 6}  # noqa: RUF012
-
-    @classmethod
-    def setUpClass(cls) -> None:
-        cls._folder = tempfile.TemporaryDirectory()
-        cls.EXAMPLE_DIR = spread_source(Path(cls._folder.name) / "dummy_data")
-        super().setUpClass()
-
-    @classmethod
-    def tearDownClass(cls) -> None:
-        super().tearDownClass()
-        cls._folder.cleanup()
-
-    def _make_builder(self, config: object = None) -> Builder:
-        return Builder(data_dir=self.tmp_dir, config=config, source=self.EXAMPLE_DIR)
+    draw = staticmethod(spread_source)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +11,7 @@ from PIL import Image
 
 import tfds_builders
 from mlp_med.errors import DatasetError, ImageError, SourceError
+from tests.tfds_builders.drawn_source import DrawnSource
 from tfds_builders.metastasis_patches import Builder, build, check, preview
 from tfds_builders.metastasis_patches.survey import split_of
 
@@ -43,25 +43,12 @@ def expected_splits(num_patches: int = NUM_PATCHES) -> dict[str, int]:
     return {name: splits.count(name) for name in ("train", "validation", "test")}
 
 
-class MetastasisPatchesTest(tfds.testing.DatasetBuilderTestCase):
+class MetastasisPatchesTest(DrawnSource, tfds.testing.DatasetBuilderTestCase):
     """Tests for the metastasis_patches dataset; its dummy data are drawn here."""
 
     DATASET_CLASS = Builder
     SPLITS = expected_splits()
-
-    @classmethod
-    def setUpClass(cls):
-        cls._folder = tempfile.TemporaryDirectory()
-        cls.EXAMPLE_DIR = draw_source(Path(cls._folder.name) / "dummy_data")
-        super().setUpClass()
-
-    @classmethod
-    def tearDownClass(cls):
-        super().tearDownClass()
-        cls._folder.cleanup()
-
-    def _make_builder(self, config=None):
-        return Builder(data_dir=self.tmp_dir, config=config, source=self.EXAMPLE_DIR)
+    draw = staticmethod(draw_source)
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """Sources are drawn here: tiny NIfTI, MetaImage, DICOM, PNG and TIFF files and their csv files."""
 
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from PIL import Image
 
 import tfds_builders
 from mlp_med.errors import DatasetError, ImageError, SourceError
+from tests.tfds_builders.drawn_source import DrawnSource
 from tfds_builders.table import Builder, build, check, preview
 
 SPLITS = ("train", "train", "validation", "test")
@@ -60,23 +60,16 @@ def draw_images(root: Path, suffix: str = ".png", channels: int = 3, num: int = 
     return root / "scans.csv"
 
 
-class TableTest(tfds.testing.DatasetBuilderTestCase):
+class TableTest(DrawnSource, tfds.testing.DatasetBuilderTestCase):
     """Tests table; its dummy data are drawn here."""
 
     DATASET_CLASS = Builder
     SPLITS = {"train": 4, "validation": 2, "test": 2}  # noqa: RUF012
 
-    @classmethod
-    def setUpClass(cls):
-        cls._folder = tempfile.TemporaryDirectory()
-        cls.EXAMPLE_DIR = Path(cls._folder.name) / "dummy_data"
-        draw_volumes(cls.EXAMPLE_DIR)
-        super().setUpClass()
-
-    @classmethod
-    def tearDownClass(cls):
-        super().tearDownClass()
-        cls._folder.cleanup()
+    @staticmethod
+    def draw(folder):
+        draw_volumes(folder)
+        return folder
 
     def _make_builder(self, config=None):
         return Builder(
