@@ -1,12 +1,13 @@
 """How large the study of resolution against batch is on each dataset, within which memory."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from experiments.sizes import SIZES as RESOLUTION_SIZES
 from experiments.sizes import Size
 from experiments.table_sizes import sizes_for_table as resolution_sizes_for_table
 from mlp_med.pipelines.datasets import DatasetDescription
+from mlp_med.studies.pilot import PilotDesign
 
 FEWEST = 2  # examples at once, at the finest resolution of a table
 
@@ -47,16 +48,21 @@ def _size(
     )
 
 
+_RATES_ALONE = PilotDesign(learning_rates=(1e-3, 4e-3, 1.6e-2), most_budget_examples=None)
 _CT, _PATCHES = RESOLUTION_SIZES["luna16"], RESOLUTION_SIZES["metastasis_patches"]
 SIZES: Mapping[str, Mapping[str, MemorySize]] = {
     # Crops of 40 mm and small networks need little: these budgets are toys beside a network's own
     # buffers. The trade is that of larger fields, within more.
     "luna16": {
         "smoke": _size(_CT["smoke"], 110_000_000, {1.25: 2, 5.0: 128}, 640),
-        "small": _size(_CT["small"], 110_000_000, {1.25: 2, 2.5: 16, 5.0: 128}, 32_000),
-        "full": _size(
-            _CT["full"], 150_000_000, {0.625: 2, 1.25: 16, 2.5: 128, 5.0: 1_024}, 196_608
+        # A batch of 2 takes 64 times the steps of one of 128: until both have converged is beyond
+        # 20 minutes, so no budget is judged.
+        "small": replace(
+            _size(_CT["small"], 110_000_000, {1.25: 2, 2.5: 16, 5.0: 128}, 19_200),
+            pilot=_RATES_ALONE,
+            on_phantom={**_CT["small"].on_phantom, "pilot": _RATES_ALONE},
         ),
+        "full": _size(_CT["full"], 150_000_000, {0.625: 2, 1.25: 16, 2.5: 64, 5.0: 512}, 196_608),
     },
     "metastasis_patches": {
         "smoke": _size(_PATCHES["smoke"], 110_000_000, {1.94: 16, 7.76: 256}, 1_024),
@@ -87,6 +93,7 @@ def _within_two(like: Size, description: DatasetDescription) -> MemorySize:
             voxels=crop_grid(description, resolution),
             num_channels=description.num_channels,
             batch_size=batch_size,
+            norm="group",
         )
 
     memory_bytes = memory_above_base(workload(min(like.resolutions), FEWEST))

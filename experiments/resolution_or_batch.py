@@ -7,12 +7,15 @@ Claim.     Within one budget of memory, the finest resolution with the largest b
            largest batch that then fits: detail is worth more than the batch that it costs.
 Budget.    Of memory: above the process and its crops, so that it is the same on every machine, by
            the memory plan (`mlp-med plan`); the report sets what was measured beside it. Of
-           training: equal examples, at which the arms of the claim must have converged.
+           training: equal examples, at which the arms of the claim must have converged; where that
+           takes too long (small, luna16), the claim is conditional on the budget, and says so.
 Beside it. The resolutions between, each with the batch that fits; what the batch does at the
            coarsest resolution, and what resolution does at the smallest batch; and the way out:
            micro-batches at the finest resolution, accumulated to the coarsest's batch, which fit
            as well and pay in time.
-Fairness.  A pilot tunes a learning rate for each arm, as in `resolution_matters`.
+Fairness.  A pilot tunes a learning rate for each arm, as in `resolution_matters`. All arms
+           normalise by groups of channels: whoever can hold two examples need not normalise by the
+           statistics of two, and `batch_size_matters` found that this alone decides there.
 
     make interaction                               CT phantom, small
     mlp-med study run resolution_or_batch --dataset metastasis_patches --source /path/to/kaggle
@@ -36,6 +39,10 @@ def claim(size: MemorySize, unit: str, *, phantom: bool, metric: Metric = "auc")
     small, large = size.batches[finest], size.batches[coarsest]
     fine, coarse = _name(finest, small, unit), _name(coarsest, large, unit)
     controls = own_controls(_arm(size, coarsest, large, unit))
+    converges = size.pilot is None or size.pilot.most_budget_examples is not None
+    condition = (
+        "" if converges else f", conditional on a budget of {size.budget_examples:,} examples"
+    )
     between = {
         f"{finest:g} or {resolution:g} {unit}": (fine, _name(resolution, batch, unit))
         for resolution, batch in size.batches.items()
@@ -47,6 +54,7 @@ def claim(size: MemorySize, unit: str, *, phantom: bool, metric: Metric = "auc")
             f"within {show_bytes(size.memory_bytes)} of memory above the process, "
             f"{finest:g} {unit} with a batch of {small} has a test {METRICS[metric]} that exceeds "
             f"that of {coarsest:g} {unit} with a batch of {large} by more than {size.margin_auc:g}"
+            f"{condition}"
         ),
         metric=metric,
         margin=size.margin_auc,
@@ -82,6 +90,7 @@ def _arm(
         _name(resolution, batch, unit, micro_batch=micro_batch),
         resolution=resolution,
         global_batch_size=batch,
+        norm="group",
         accumulation_steps=batch // micro_batch if micro_batch else 1,
         num_evaluations=min(size.num_evaluations, size.budget_examples // batch),
     )
