@@ -13,7 +13,7 @@ SCANS ?= 100
 SMOKE_SCANS ?= 20
 CHESTS ?= 24
 SLIDES ?= 60
-PATIENTS ?= 60
+PATIENTS ?= 100
 EXAMS ?= 160
 MUTANTS ?= 10000
 
@@ -24,7 +24,7 @@ MLP_MED := $(VENV)/bin/mlp-med
 export MLFLOW_TRACKING_URI ?= sqlite:///$(abspath $(RUNS))/mlflow.db
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: help install-study install-test smoke study resolution dsb2017 slides slides-pilot mammography screening pilot more-data batch batch-pilot interaction interaction-pilot splitting splitting-pilot memory-fits platforms controls controls-full calibration report rerun ui serve bench test test-slow faults fuzz audit lint lock clean
+.PHONY: help install-study install-test smoke study resolution dsb2017 slides slides-pilot mammography mammography-pilot screening screening-pilot pilot more-data batch batch-pilot interaction interaction-pilot splitting splitting-pilot memory-fits platforms controls controls-full calibration report rerun ui serve bench test test-slow faults fuzz audit lint lock clean
 
 help:  ## explain every target
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -89,10 +89,18 @@ mammography: install-study  ## the resolution study on a phantom of film mammogr
 	$(MLP_MED) study run resolution_matters --dataset cbis_ddsm_crops --size small --source $(DATA)/phantom-cbis-ddsm --data-dir $(DATA)/tfds
 	$(MLP_MED) report resolution_matters --dataset cbis_ddsm_crops --size small --out $(REPORTS)/mammography
 
+mammography-pilot: install-study  ## its learning rates and budget chosen again, and their committed record, without which it ends in no verdict
+	$(MLP_MED) phantom cbis_ddsm_crops $(DATA)/phantom-cbis-ddsm --patients $(PATIENTS) --seed 0
+	$(MLP_MED) study pilot resolution_matters --dataset cbis_ddsm_crops --size small --source $(DATA)/phantom-cbis-ddsm --data-dir $(DATA)/tfds --record experiments/pilots/resolution_matters-cbis_ddsm_crops-small.json
+
 screening: install-study  ## the resolution study on a phantom of screening exams, three classes, small, report (≤20 minutes on 2 cores)
 	$(MLP_MED) phantom breast_screening $(DATA)/phantom-screening --exams $(EXAMS) --seed 0
 	$(MLP_MED) study run resolution_matters --dataset breast_screening --size small --source $(DATA)/phantom-screening --data-dir $(DATA)/tfds
 	$(MLP_MED) report resolution_matters --dataset breast_screening --size small --out $(REPORTS)/screening
+
+screening-pilot: install-study  ## its learning rates and budget chosen again, and their committed record, without which it ends in no verdict
+	$(MLP_MED) phantom breast_screening $(DATA)/phantom-screening --exams $(EXAMS) --seed 0
+	$(MLP_MED) study pilot resolution_matters --dataset breast_screening --size small --source $(DATA)/phantom-screening --data-dir $(DATA)/tfds --record experiments/pilots/resolution_matters-breast_screening-small.json
 
 pilot: install-study  ## the small phantom's pilot again, and its committed record (about an hour on 2 cores)
 	$(MLP_MED) phantom luna16 $(DATA)/phantom-luna16 --scans $(SCANS) --seed 0

@@ -45,7 +45,7 @@ from mlp_med.studies.pilot import PilotResult
 
 NAME = "batch_size_matters"
 QUESTION = "Do small batches cost accuracy or time, and do very large ones generalise worse?"
-PILOT_COMMAND = "make batch-pilot"
+PILOT_COMMANDS = {"luna16": "make batch-pilot"}
 MOST_SMALL = 4  # the largest of the small batches
 REFERENCE = 32  # that the small is accumulated to, and that the very large is held against
 MICRO_BATCH = 2  # that is accumulated

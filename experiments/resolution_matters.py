@@ -29,6 +29,12 @@ from mlp_med.studies.cell import Control
 
 NAME = "resolution_matters"
 QUESTION = "Does finer resolution raise the test AUC, or only the finer grid?"
+PILOT_COMMANDS = {
+    "luna16": "make pilot",
+    "camelyon16": "make slides-pilot",
+    "cbis_ddsm_crops": "make mammography-pilot",
+    "breast_screening": "make screening-pilot",
+}
 
 
 def claim(size: Size, unit: str, *, phantom: bool, metric: Metric = "auc") -> Claim:

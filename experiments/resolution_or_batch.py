@@ -30,7 +30,7 @@ from mlp_med.studies.arm import Arm, own_controls
 
 NAME = "resolution_or_batch"
 QUESTION = "Within one memory: finer with a small batch, or coarser with a large one?"
-PILOT_COMMAND = "make interaction-pilot"
+PILOT_COMMANDS = {"luna16": "make interaction-pilot"}
 
 
 def claim(size: MemorySize, unit: str, *, phantom: bool, metric: Metric = "auc") -> Claim:

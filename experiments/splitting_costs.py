@@ -44,7 +44,7 @@ from mlp_med.studies.pilot import PilotResult
 
 NAME = "splitting_costs"
 QUESTION = "What does training on tiles instead of the whole image cost?"
-PILOT_COMMAND = "make splitting-pilot"
+PILOT_COMMANDS = {"luna16_fields": "make splitting-pilot"}
 WHOLE, SAME_MEMORY, STREAMED = "whole", "whole, same memory", "whole, streamed"
 NO_NORM = "whole, no norm"
 HALF = 0.5

@@ -154,7 +154,7 @@ def study_run(
             pilot = workflow.recorded_pilot(prepared)
             if pilot is None and prepared.size.pilot is not None:
                 if prepared.dataset.info.phantom:
-                    command = workflow.pilot_command(name)
+                    command = workflow.pilot_command(prepared)
                     console.print(f"{NO_PHANTOM_PILOT} {command}", markup=False)
                 else:
                     pilot = workflow.run_pilot_cells(prepared, train)
@@ -214,7 +214,7 @@ def study_pilot(
             )
         console.print(line, markup=False)
     if record is not None:
-        records.keep(record, workflow.with_command(pilot, workflow.pilot_command(name)).to_dict())
+        records.keep(record, workflow.with_command(pilot, workflow.pilot_command(prepared)).to_dict())
         console.print(str(record), markup=False)
 
 

@@ -157,11 +157,18 @@ def _pilot_of(name: str) -> str:
     return getattr(find_study(name), "PILOT_OF", name)
 
 
-def pilot_command(name: str) -> str:
-    """What records the small phantom's pilot of the study `name` again."""
+def pilot_command(prepared: Prepared) -> str:
+    """What records the pilot of this study on the phantom of its dataset again."""
     from experiments import find_study
 
-    return getattr(find_study(name), "PILOT_COMMAND", "make pilot")
+    piloted, dataset = _pilot_of(prepared.name), prepared.dataset.info.name
+    by_hand = (
+        f"mlp-med study pilot {piloted} --dataset {dataset} --size {prepared.size_name} "
+        f"--record experiments/pilots/{piloted}-{dataset}-{prepared.size_name}.json"
+    )
+    if prepared.size_name != "small":
+        return by_hand
+    return str(find_study(piloted).PILOT_COMMANDS.get(dataset, by_hand))
 
 
 def plan(prepared: Prepared, pilot: "PilotResult | None", num_seeds: int | None) -> "Study":
@@ -185,7 +192,7 @@ def plan(prepared: Prepared, pilot: "PilotResult | None", num_seeds: int | None)
         precision=prepared.precision,
         cross_validated=prepared.size.cross_validated,
         pilot=pilot,
-        pilot_command=pilot_command(prepared.name) if experiment else "",
+        pilot_command=pilot_command(prepared) if experiment else "",
         no_verdict_reason=prepared.size.no_verdict_reason,
     )
     budget = getattr(prepared.size, "memory_bytes", None)
