@@ -214,7 +214,8 @@ def study_pilot(
             )
         console.print(line, markup=False)
     if record is not None:
-        records.keep(record, workflow.with_command(pilot, workflow.pilot_command(prepared)).to_dict())
+        command = workflow.pilot_command(prepared)
+        records.keep(record, workflow.with_command(pilot, command).to_dict())
         console.print(str(record), markup=False)
 
 

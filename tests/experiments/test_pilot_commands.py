@@ -1,4 +1,4 @@
-"""What a study without a pilot tells its user to run must exist, and record where it is looked for."""
+"""What a study without a pilot tells its user to run records it where it is looked for."""
 
 import re
 from pathlib import Path
