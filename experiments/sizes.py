@@ -345,7 +345,8 @@ SIZES: Mapping[str, Mapping[str, Size]] = {
                 "margin_auc": 0.02,
                 "augment": False,
                 "budget_examples": 12_800,
-                "pilot": PilotDesign(num_seeds=5, most_budget_examples=51_200),
+                # At more, make slides takes longer than 20 minutes.
+                "pilot": PilotDesign(num_seeds=5, most_budget_examples=25_600),
             },
         ),
         "full": Size(
