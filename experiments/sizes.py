@@ -230,7 +230,7 @@ SIZES: Mapping[str, Mapping[str, Size]] = {
                 "margin_auc": 0.02,
                 "augment": False,
                 "budget_examples": 6_400,
-                "pilot": PilotDesign(num_seeds=5, most_budget_examples=12_800),
+                "pilot": PilotDesign(num_seeds=5, most_budget_examples=6_400),
             },
         ),
         "full": Size(
@@ -276,7 +276,7 @@ SIZES: Mapping[str, Mapping[str, Size]] = {
             on_phantom={
                 # 40 test exams do not hold a margin of 0.01.
                 "margin_auc": 0.02,
-                "pilot": PilotDesign(num_seeds=5, most_budget_examples=6_400),
+                "pilot": PilotDesign(num_seeds=5, most_budget_examples=3_200),
             },
         ),
         "full": Size(
