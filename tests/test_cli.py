@@ -97,7 +97,7 @@ def test_a_study_that_is_done_is_not_run_again(finished):
 
 def test_status_lists_every_arm_with_its_runs(finished):
     printed = mlp_med("study", "status", "resolution_matters", cwd=finished)
-    assert "7.76um upsampled to 1.94um" in printed
+    assert "7.76µm upsampled to 1.94µm" in printed
     runs = read_study(
         open_ledger(f"sqlite:///{finished}/runs/mlflow.db"), name="resolution_matters"
     ).in_state("done")

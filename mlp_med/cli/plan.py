@@ -8,6 +8,7 @@ import typer
 from rich.table import Table
 
 from mlp_med.cli.app import DEFAULT_DATA_DIR, DataDir, app, console
+from mlp_med.reports.formatting import UNITS
 
 if TYPE_CHECKING:
     from mlp_med.capacity.budget import Fit, Place
@@ -110,7 +111,7 @@ def plan(
     if as_json:
         typer.echo(json.dumps(_content(workload, lines, budget, fit, spacing, notes), indent=1))
         return
-    _show(workload, lines, budget, fit, spacing, description.unit)
+    _show(workload, lines, budget, fit, spacing, UNITS[description.unit])
     for note in notes:
         console.print(note, markup=False)
 
@@ -148,7 +149,7 @@ def _workload(
     if not resolution > 0 or not min(fields) > 0 or min(fields) / resolution < 1:
         raise CapacityError(
             f"expected a positive resolution and a field of at least one voxel, got {resolution:g} "
-            f"and {min(fields):g} {description.unit}"
+            f"and {min(fields):g} {UNITS[description.unit]}"
         )
     if settings["norm"] not in ("batch", "group", "none"):
         raise CapacityError(f"expected norm batch, group or none, got {settings['norm']!r}")

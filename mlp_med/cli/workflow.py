@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from mlp_med.cli.app import console
 from mlp_med.cli.datasets import build_dataset
 from mlp_med.errors import StudyError
+from mlp_med.reports.formatting import UNITS
 
 if TYPE_CHECKING:
     from mlp_med.evidence.claim import Claim
@@ -84,7 +85,7 @@ def _prepared(name: str, size_name: str, size: Any, opened: "OpenedDataset") -> 
     from experiments import find_study
 
     experiment = find_study(name)
-    described = {"unit": opened.info.unit, "phantom": opened.info.phantom}
+    described = {"unit": UNITS[opened.info.unit], "phantom": opened.info.phantom}
     return Prepared(
         name=name,
         size_name=size_name,
@@ -179,7 +180,7 @@ def plan(prepared: Prepared, pilot: "PilotResult | None", num_seeds: int | None)
     experiment, info = STUDIES.get(prepared.name), prepared.dataset.info  # a control is no study
     claims: tuple[Claim, ...] = ()
     if hasattr(experiment, "claims"):
-        described = {"unit": info.unit, "phantom": info.phantom, "metric": info.metric}
+        described = {"unit": UNITS[info.unit], "phantom": info.phantom, "metric": info.metric}
         claims = experiment.claims(prepared.size, **described, pilot=pilot)
     study = plan_study(
         name=prepared.name,
