@@ -24,7 +24,9 @@ from mlp_med.capacity.memory import (
     ALLOCATOR_SLACK,
     PROCESS_BASE_BYTES,
     RUNNING_BYTES,
+    UNROLLED_BYTES,
     activation_peak,
+    graph_bytes,
     predict_memory,
 )
 from mlp_med.capacity.probe import Probe, probe
@@ -57,6 +59,16 @@ CALIBRATION = [
     *(Row(64, 3, batch, "b") for batch in (8, 32)),
     Row(64, 3, 16, "f", recompute=True),
     Row(256, 2, 16, "f"),
+    *(Row(256, 2, batch, "f", "group") for batch in (8, 16)),
+    Row(64, 3, 4, "b", "group"),
+    Row(64, 3, 16, "f", "group"),
+    # Other grids and networks: tensors of other sizes fill the allocator's regions otherwise.
+    Row(64, 3, 24, "f", model="residual_small"),
+    Row(32, 3, 96, "f", model="residual_small"),
+    Row(96, 3, 4, "b"),
+    Row(512, 2, 8, "f"),
+    Row(512, 2, 4, "f", recompute=True),
+    Row(256, 2, 40, "b"),
 ]
 CHECKED = [
     *(Row(64, 3, batch, "f") for batch in (4, 12, 24)),
@@ -170,21 +182,31 @@ def _name(workload: Workload) -> str:
 
 
 def fit_constants(cells: Sequence[dict[str, Any]]) -> dict[str, float]:
-    """Running bytes and allocator slack, by least squares on relative errors; and the base."""
+    """What is constant, by least squares on relative errors; and the base's median.
+
+    `slack_at_running` and `unrolled_at_running` are fitted with the running bytes left as they are.
+    """
     rows, targets = [], []
     for cell in cells:
         workload = Workload.from_dict(cell["workload"])
-        tensors = activation_peak(workload).num_bytes
         above = cell["peak_bytes"] - cell["base_bytes"]
         plan = predict_memory(workload)
-        rest = above - (plan.above_base - plan.running - plan.allocator)
-        rows.append([1 / above, tensors / above])
-        targets.append(rest / above)
-    (running, slack), *_ = np.linalg.lstsq(np.array(rows), np.array(targets), rcond=None)
+        tensors = activation_peak(workload).num_bytes + plan.input_buffers
+        unrolled = graph_bytes(workload) / UNROLLED_BYTES
+        known = plan.above_base - plan.running - plan.allocator
+        rows.append([1 / above, tensors / above, unrolled / above])
+        targets.append((above - known) / above)
+    factors, wanted = np.array(rows), np.array(targets)
+    (running, slack, unrolled), *_ = np.linalg.lstsq(factors, wanted, rcond=None)
+    left = wanted - RUNNING_BYTES * factors[:, 0]
+    (slack_left, unrolled_left), *_ = np.linalg.lstsq(factors[:, 1:], left, rcond=None)
     base = statistics.median(cell["base_bytes"] - cell["crops_bytes"] for cell in cells)
     return {
         "running_bytes": float(running),
         "allocator_slack": float(slack),
+        "unrolled_bytes": float(unrolled),
+        "slack_at_running": float(slack_left),
+        "unrolled_at_running": float(unrolled_left),
         "process_base_bytes": float(base),
     }
 

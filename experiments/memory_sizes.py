@@ -62,7 +62,7 @@ SIZES: Mapping[str, Mapping[str, MemorySize]] = {
             pilot=_RATES_ALONE,
             on_phantom={**_CT["small"].on_phantom, "pilot": _RATES_ALONE},
         ),
-        "full": _size(_CT["full"], 150_000_000, {0.625: 2, 1.25: 16, 2.5: 64, 5.0: 512}, 196_608),
+        "full": _size(_CT["full"], 160_000_000, {0.625: 2, 1.25: 8, 2.5: 64, 5.0: 512}, 196_608),
     },
     "metastasis_patches": {
         "smoke": _size(_PATCHES["smoke"], 110_000_000, {1.94: 16, 7.76: 256}, 1_024),

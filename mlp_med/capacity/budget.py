@@ -8,6 +8,8 @@ from mlp_med.capacity.memory import (
     PROCESS_BASE_BYTES,
     RUNNING_BYTES,
     MemoryPlan,
+    allocator_bytes,
+    graph_bytes,
     predict_memory,
 )
 from mlp_med.capacity.platforms import Platform
@@ -60,10 +62,16 @@ class Place:
                 running_bytes=self.running_bytes,
                 process_base_bytes=self.process_base_bytes,
             )
-        # The process, its crops and the pipeline stay on the host; two batches cross.
+        # The process, its graphs, crops and pipeline stay on the host; two batches cross.
         plan = predict_memory(workload, running_bytes=0, process_base_bytes=DEVICE_CONTEXT_BYTES)
         batch = 4 * workload.batch_size * workload.num_voxels * workload.num_channels
-        return dataclasses.replace(plan, input_buffers=2 * batch, best_weights=0)
+        return dataclasses.replace(
+            plan,
+            input_buffers=2 * batch,
+            allocator=allocator_bytes(plan.activations + plan.backward + 2 * batch),
+            running=plan.running - graph_bytes(workload),
+            best_weights=0,
+        )
 
     def needed(self, workload: Workload) -> int:
         """The peak, in bytes."""

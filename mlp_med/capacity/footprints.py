@@ -55,6 +55,10 @@ class Footprint:
         forward_bytes: held for as long as the forward pass of this layer takes, beside its output.
         backward_bytes: held for as long as its backward pass takes, beside the gradients.
         passes_gradient: the gradient of every input is that of the output, the same memory.
+        may_wait: where the gradient that comes in goes to another layer of this kind too, that of
+            the weights is put off to the end of the step. The executor has one thread for
+            operations: of the four gradients that are ready at once it runs one and queues the
+            rest, and those of weights come last, since nothing waits for them.
     """
 
     keeps_inputs: bool = False
@@ -63,6 +67,7 @@ class Footprint:
     forward_bytes: int = 0
     backward_bytes: int = 0
     passes_gradient: bool = False
+    may_wait: bool = False
 
 
 Rule = Callable[[keras.layers.Layer, list[Tensor], Tensor], Footprint]
@@ -85,7 +90,7 @@ def footprint(layer: keras.layers.Layer, inputs: list[Tensor], output: Tensor) -
 
 def _convolution(layer: keras.layers.Layer, inputs: list[Tensor], output: Tensor) -> Footprint:
     """Keeps its input. The gradient of the filter is of the filter's size."""
-    return Footprint(keeps_inputs=True)
+    return Footprint(keeps_inputs=True, may_wait=True)
 
 
 def _convolution_3d(layer: keras.layers.Layer, inputs: list[Tensor], output: Tensor) -> Footprint:
@@ -93,7 +98,7 @@ def _convolution_3d(layer: keras.layers.Layer, inputs: list[Tensor], output: Ten
     slow = inputs[0].dtype == "float32" and "avx512f" not in processor_flags()
     copies = slow and layer.kernel_size[0] > 1
     copied = inputs[0].num_bytes + output.num_bytes if copies else 0
-    return Footprint(keeps_inputs=True, backward_bytes=copied)
+    return Footprint(keeps_inputs=True, backward_bytes=copied, may_wait=True)
 
 
 def _fused_batch_norm(layer: keras.layers.Layer, inputs: list[Tensor], output: Tensor) -> Footprint:
@@ -104,14 +109,14 @@ def _fused_batch_norm(layer: keras.layers.Layer, inputs: list[Tensor], output: T
 def _group_norm(layer: keras.layers.Layer, inputs: list[Tensor], output: Tensor) -> Footprint:
     """Large examples one by one in their own dtype, small ones all at once in float32.
 
-    Then, where the input is narrower, the cast copy is what is kept.
+    One by one, what the gradient needs beside itself takes the place of what has been given back.
+    At once, where the input is narrower, the cast copy is what is kept.
     """
-    if output.num_values >= WORTH_A_CALL * output.shape[0]:
+    if _is_unrolled(output):
         return Footprint(
             keeps_inputs=True,
             keeps_output=layer.relu,
             forward_bytes=output.num_bytes,
-            backward_bytes=2 * output.num_bytes,
         )
     wide = output.num_values * FLOAT32_BYTES
     narrow = inputs[0].dtype != "float32"
@@ -124,9 +129,20 @@ def _group_norm(layer: keras.layers.Layer, inputs: list[Tensor], output: Tensor)
     )
 
 
+def _is_unrolled(output: Tensor) -> bool:
+    """Whether group normalisation calls its kernels for each example on its own."""
+    return output.num_values >= WORTH_A_CALL * output.shape[0]
+
+
+def unrolled_examples(layer: keras.layers.Layer, output: Tensor) -> int:
+    """Examples whose operations the traced step holds one by one, for this layer; 0 for most."""
+    alone = isinstance(layer, GroupNormalization) and _is_unrolled(output)
+    return output.shape[0] if alone else 0
+
+
 def _rectifier(layer: keras.layers.Layer, inputs: list[Tensor], output: Tensor) -> Footprint:
-    """Where the output is 0 the gradient is 0."""
-    return Footprint(keeps_output=True)
+    """Where the output is 0 the gradient is 0: it is written over that which came in."""
+    return Footprint(keeps_output=True, passes_gradient=True)
 
 
 def _max_pooling(layer: keras.layers.Layer, inputs: list[Tensor], output: Tensor) -> Footprint:

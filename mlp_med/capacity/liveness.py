@@ -100,6 +100,7 @@ class _Walk:
         gradients = {last: 0}  # buffer by tensor
         buffers = {0: self.sizes[last]}
         users = self._backward_users()
+        waiting: set[int] = set()  # buffers that put-off gradients of weights are computed from
         for index in reversed(range(len(self.calls))):
             call, needs = self.calls[index], self.footprints[index]
             self._compute_again(call)
@@ -111,13 +112,34 @@ class _Walk:
                 buffer = upstream if needs.passes_gradient else len(buffers)
                 buffers.setdefault(buffer, self.sizes[source])
                 if source in gradients and buffer != gradients[source]:
-                    sums += self.sizes[source]  # both are there until they are added up
+                    # Both are there until they are added up; the upstream one is anyhow.
+                    sums += 0 if buffer == upstream else self.sizes[source]
                 else:
                     gradients[source] = buffer
-            held = sum(buffers[buffer] for buffer in {upstream, *gradients.values()})
+            waits = self._weights_wait(call, needs) and (
+                upstream in waiting or self._is_shared(upstream, gradients)
+            )
+            if waits:
+                waiting.add(upstream)
+            held = sum(buffers[buffer] for buffer in {upstream, *gradients.values(), *waiting})
             yield self.alive_bytes() + held + sums + needs.backward_bytes
             self.private_bytes -= needs.kept_bytes
-            self._give_back(index, users)
+            if not waits:
+                self._give_back(index, users)
+
+    def _weights_wait(self, call: LayerCall, needs: Footprint) -> bool:
+        """Whether the weights' gradient may be put off; what recomputes waits for it."""
+        return needs.may_wait and not self.recomputed.intersection(call.input_names)
+
+    def _is_shared(self, buffer: int, gradients: dict[str, int]) -> bool:
+        """Whether this gradient is also that of another convolution's output, and of no sum."""
+        consumers = Counter(source for call in self.calls for source in call.input_names)
+        return any(
+            gradients.get(call.output_name) == buffer
+            and consumers[call.output_name] == 1
+            and self._weights_wait(call, needs)
+            for call, needs in zip(self.calls, self.footprints, strict=True)
+        )
 
     def _backward_users(self) -> dict[str, set[int]]:
         """By tensor, the layers whose backward passes need it."""

@@ -1,8 +1,9 @@
 """Peak memory of a training cell, predicted line by line from the built network's shapes.
 
 A line is in bytes, a Python integer, and the lines add up to the peak. The constants below were
-calibrated once on other cells than those that check them (benchmarks/memory_model.py); a probe of
-the model at hand replaces the first.
+calibrated on other cells than those that check them (`benchmarks/memory_model.py --calibrate`, the
+share of the allocator and the bytes of the graph with the first as it is); a probe of the model at
+hand replaces the first.
 """
 
 import functools
@@ -13,24 +14,28 @@ from typing import Any
 
 import keras
 
-from mlp_med.capacity.footprints import FLOAT32_BYTES
+from mlp_med.capacity.footprints import FLOAT32_BYTES, unrolled_examples
 from mlp_med.capacity.liveness import Peak, forward_peak, training_peak
 from mlp_med.capacity.network import LayerCall, layer_calls
 from mlp_med.capacity.workload import Workload
 from mlp_med.models.residual import build_model
 
-# TensorFlow's threads, the traced step, its kernels and their tables: of any batch and grid.
+# TensorFlow's threads, the traced step, its kernels and their tables: of any batch and grid. Eight
+# processes on next to no voxels took 101 to 117 MB, the small network least, recomputing most.
 RUNNING_BYTES = 103_000_000
 # What loops over tiles take beside: from six cells of 2D and 3D, of 44 to 130 MB.
 LOOP_BYTES = 80_000_000
-# The C library's heap is never packed: what stays unused between tensors, as a share of them.
-ALLOCATOR_SLACK = Fraction(9, 100)
+# For each example that group normalisation takes on its own, in each such layer: its operations and
+# their gradients in the traced graph and its copies.
+UNROLLED_BYTES = 840_000
+# TensorFlow's best-fit allocator takes memory in regions that double, and what lies free between
+# tensors of other sizes has been written to: a share of all that is alive at the peak, the batches
+# that wait included.
+ALLOCATOR_SLACK = Fraction(18, 100)
 # A cell's process with all that it imports (`mlp_med.studies.worker.PRELOAD`), without crops.
 PROCESS_BASE_BYTES = 885_000_000
-# Batches between pipeline and step: two prefetched, one handed over, one in the making; beside
-# them the crops as they were gathered and turned, in the dataset's own number format.
-FLOAT_BATCHES = 4
-NATIVE_BATCHES = Fraction(5, 2)
+# Batches between pipeline and step, in float32: two prefetched and one handed over.
+WAITING_BATCHES = 3
 ADAM_SLOTS = 2
 
 
@@ -45,8 +50,9 @@ class MemoryPlan:
         gradients: of every trained parameter; twice with accumulation or tiles, which keep a sum.
         activations: what the layers keep for the backward pass.
         backward: alive at the peak above that: gradients of activations, scratch of the kernels.
-        allocator: what the heap loses between tensors.
-        input_buffers: batches that wait between pipeline and step.
+        allocator: what TensorFlow's heap loses between tensors.
+        input_buffers: batches that wait between pipeline and step, and where more is alive as a
+            step begins than at the peak of its tensors, what that is more.
         running: threads, traced step and kernels.
         dataset: crops that stay in memory all along.
         process_base: the process before the model was built.
@@ -97,7 +103,7 @@ def predict_memory(
     """
     network = network_of(workload)
     peak = activation_peak(workload)
-    values = workload.batch_size * workload.num_voxels * workload.num_channels
+    buffers = _input_buffers(workload, peak.num_bytes)
     trained = network.trained * FLOAT32_BYTES
     weights = network.parameters * FLOAT32_BYTES
     return MemoryPlan(
@@ -107,14 +113,45 @@ def predict_memory(
         gradients=trained * (2 if workload.accumulation_steps * workload.num_tiles > 1 else 1),
         activations=peak.kept_bytes,
         backward=peak.backward_bytes,
-        allocator=int(ALLOCATOR_SLACK * peak.num_bytes),
-        input_buffers=FLOAT_BATCHES * FLOAT32_BYTES * values
-        + int(NATIVE_BATCHES * workload.native_bytes * values),
+        allocator=allocator_bytes(peak.num_bytes + buffers),
+        input_buffers=buffers,
         running=running_bytes
-        + (LOOP_BYTES if workload.num_tiles > 1 or workload.stream_tile else 0),
+        + (LOOP_BYTES if workload.num_tiles > 1 or workload.stream_tile else 0)
+        + graph_bytes(workload),
         dataset=dataset_bytes,
         process_base=process_base_bytes,
     )
+
+
+def allocator_bytes(alive_bytes: int) -> int:
+    """What the heap loses beside so many bytes of tensors."""
+    return int(ALLOCATOR_SLACK * alive_bytes)
+
+
+@functools.lru_cache(maxsize=4096)
+def graph_bytes(workload: Workload) -> int:
+    """What the traced step takes beyond that of any network: the examples that it takes singly."""
+    calls = calls_of(workload)
+    return UNROLLED_BYTES * sum(unrolled_examples(call.layer, call.output) for call in calls)
+
+
+def _input_buffers(workload: Workload, peak_bytes: int) -> int:
+    """Batches that wait, beside `peak_bytes` of the step's own tensors.
+
+    Once the step has taken its batch the pipeline makes the next, which is ready long before the
+    peak. Until then the batch that the step took is there, in float32 and as it is cast and folded,
+    and the crops of the next in the dataset's own number format. Where images are trained as tiles
+    the first tile's peak comes that early, and the whole image stays.
+    """
+    values = workload.batch_size * workload.num_voxels * workload.num_channels
+    waiting = WAITING_BATCHES * FLOAT32_BYTES * values
+    begins = (FLOAT32_BYTES + workload.native_bytes) * values
+    if workload.num_tiles > 1:
+        return waiting + begins
+    first = calls_of(workload)[0]
+    begins += first.output.num_bytes
+    begins += first.inputs[0].num_bytes if first.inputs[0].dtype != "float32" else 0
+    return waiting + max(0, begins - peak_bytes)
 
 
 def calibrated_running_bytes(workload: Workload, above_base_bytes: int) -> int:
@@ -139,6 +176,7 @@ def scoring_peak_bytes(workload: Workload) -> int:
     return forward_peak(calls_of(workload))
 
 
+@functools.lru_cache(maxsize=4)
 def calls_of(workload: Workload) -> list[LayerCall]:
     """The network's layers with the shapes of this workload."""
     shape = (workload.batch_size, *workload.tile_voxels, workload.num_channels)

@@ -100,6 +100,7 @@ def _untried(
 ) -> "Untried | None":
     """Tells of a chosen cell what would fit beside it; None without a limit of memory."""
     from mlp_med.capacity.budget import Place
+    from mlp_med.reports.formatting import UNITS
     from mlp_med.studies.cell_workload import untried
 
     if budget.memory_bytes is None:
@@ -111,4 +112,5 @@ def _untried(
         memory_bytes=budget.memory_bytes,
         num_cases=found.studies[0].plan["dataset"]["num_cases"],
         place=Place(platform=machine),
+        unit=UNITS.get(description.unit, description.unit),
     )

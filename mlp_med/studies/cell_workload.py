@@ -67,6 +67,7 @@ def untried(
     memory_bytes: int,
     num_cases: Mapping[str, int],
     place: Place,
+    unit: str,
 ) -> list[str]:
     """What would fit into a budget beside a cell and was never trained: a sentence each.
 
@@ -77,6 +78,7 @@ def untried(
         memory_bytes: the budget.
         num_cases: crops by split, all of which a process holds.
         place: where the memory is planned for.
+        unit: of the resolutions, as a reader is shown it: "mm" or "µm".
     """
     found = []
     native = {each.resolution for each in tried if each.control == "none"}
@@ -88,7 +90,7 @@ def untried(
         peak = _with_crops(place, workload, num_cases).needed(workload)
         if peak <= memory_bytes:
             found.append(
-                f"how {resolution:g} {description.unit} does at batch {cell.global_batch_size}, "
+                f"how {resolution:g} {unit} does at batch {cell.global_batch_size}, "
                 f"which would fit ({show_bytes(peak)} predicted): no cell was trained on it"
             )
     # What another resolution was trained with tells nothing of this one; accumulation fits anyhow.

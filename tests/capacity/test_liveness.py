@@ -61,6 +61,28 @@ def test_a_sum_keeps_nothing_and_passes_its_gradient_on():
     assert peak.num_bytes == 4 * IMAGE
 
 
+def test_gradients_of_weights_wait_where_one_gradient_goes_to_two_convolutions():
+    def network(joined):
+        inputs = keras.Input((None, None, 1))
+        x = FusedBatchNormalization(relu=False)(convolution()(inputs))
+        first, second = convolution()(x), convolution()(x)
+        x = keras.layers.Add()([first, second]) if joined else second
+        return training_peak(calls(keras.Model(inputs, x)))
+
+    # Kept: the inputs of the first convolution, of the norm, and of the two. At the norm there are
+    # its upstream gradient and its own; and where two wait, what both of them came from.
+    alone, two = network(False), network(True)
+    assert alone.kept_bytes == two.kept_bytes == 3 * IMAGE
+    assert alone.num_bytes == 5 * IMAGE
+    assert two.num_bytes == 6 * IMAGE
+
+
+def test_the_gradient_of_a_rectifier_is_written_over_what_came_in():
+    model = chain(convolution(), NoNormalization(), convolution())
+    # The inputs of both convolutions, and the gradient that goes back from the second.
+    assert training_peak(calls(model)).num_bytes == 4 * IMAGE
+
+
 def test_what_is_computed_again_is_not_kept_but_there_while_it_is_needed():
     plain = chain(convolution(), FusedBatchNormalization(), convolution())
     inputs = keras.Input((None, None, 1))

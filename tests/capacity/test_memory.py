@@ -3,6 +3,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlp_med.capacity.memory import (
+    RUNNING_BYTES,
     activation_peak,
     calibrated_running_bytes,
     network_of,
@@ -32,7 +33,8 @@ def test_twice_the_batch_is_twice_the_activations_and_no_more_parameters(workloa
     assert two.activations == 2 * one.activations
     assert two.backward == 2 * one.backward
     assert two.input_buffers == pytest.approx(2 * one.input_buffers, abs=2)
-    for line in ("parameters", "optimizer", "gradients", "running", "process_base"):
+    assert two.running - RUNNING_BYTES == 2 * (one.running - RUNNING_BYTES)
+    for line in ("parameters", "optimizer", "gradients", "process_base"):
         assert getattr(two, line) == getattr(one, line)
 
 
@@ -58,6 +60,30 @@ def test_group_normalisation_of_large_examples_keeps_no_float32_copy(make_worklo
     by_group = activation_peak(make_workload(norm="group", **large)).kept_bytes
     by_batch = activation_peak(make_workload(norm="batch", **large)).kept_bytes
     assert by_batch <= by_group < 1.2 * by_batch  # the small grids of the last stages
+
+
+def test_examples_that_are_normalised_one_by_one_make_the_graph_larger(make_workload):
+    one, two, at_once = (
+        predict_memory(make_workload(norm="group", voxels=(edge,) * 3, batch_size=batch)).running
+        for edge, batch in ((64, 1), (64, 2), (16, 8))
+    )
+    by_batch = predict_memory(make_workload(voxels=(64,) * 3)).running
+    assert one - by_batch == two - one > 0
+    assert at_once == by_batch
+
+
+def test_three_batches_wait_and_a_fourth_while_a_step_begins_if_that_is_more(make_workload):
+    large = make_workload()
+    batch = 4 * large.num_voxels * large.batch_size
+    assert predict_memory(large).input_buffers == 3 * batch
+    # Many channels in, few inside.
+    small = make_workload(voxels=(64, 64), num_channels=16, precision="mixed_bfloat16")
+    batch = 4 * small.num_voxels * small.num_channels * small.batch_size
+    plan = predict_memory(small)
+    assert 3 * batch < plan.input_buffers
+    # The step's batch, as it is cast and folded, and the crops of the next in int16.
+    begins = batch * (1 + 1 / 2 + 1 / 2 + 1 / 2)
+    assert plan.input_buffers + plan.activations + plan.backward == 3 * batch + begins
 
 
 def test_a_wider_network_needs_more(make_workload):

@@ -32,7 +32,10 @@ def test_tiles_keep_what_one_of_them_keeps_and_do_the_work_of_all(split):
     assert activation_peak(tiles) == activation_peak(one)
     assert operations(tiles) == split**2 * operations(one)
     plan = predict_memory(tiles)
-    assert plan.input_buffers == predict_memory(whole).input_buffers  # whole images wait
+    # Whole images wait, and while the first tile trains there is its own and the next one's crops.
+    batch = whole.batch_size * whole.num_voxels
+    assert predict_memory(whole).input_buffers == 3 * 4 * batch
+    assert plan.input_buffers == 4 * 4 * batch + 2 * batch
     assert plan.gradients == 2 * predict_memory(one).gradients  # one tile's, and the sum
 
 

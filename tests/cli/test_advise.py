@@ -94,6 +94,19 @@ def test_what_the_ledger_cannot_say_is_said(ledger):
     assert "0.625" not in advise(ledger, "--memory", "700MB")
 
 
+def test_what_no_cell_knows_is_in_the_datasets_unit_as_it_is_written(ledger, monkeypatch):
+    def cell_of(*args, _of=write_study.__globals__["cell_of"]):  # 1.25 is 0.486 µm, and so on
+        cell = _of(*args)
+        scaled = {key: round(cell[key] * 0.3888, 3) for key in ("resolution", "grid")}
+        return {**cell, **scaled}
+
+    monkeypatch.setattr("tests.reports.synthetic.cell_of", cell_of)
+    write_study(ledger, asdict(CLAIM), dataset="camelyon16", failed=(), running=())
+    lines = advise(ledger, "--dataset", "camelyon16", "--memory", "64GB")
+    assert "how 0.243 µm does at batch 16, which would fit" in lines
+    assert "um does" not in lines
+
+
 def test_a_batch_of_another_resolution_tells_nothing_of_the_one_chosen(ledger, monkeypatch):
     of_before = write_study.__globals__["cell_of"]
 
