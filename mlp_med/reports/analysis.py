@@ -244,14 +244,15 @@ def _strata(
         if column not in a or column not in b:
             continue
         try:
-            strata[column] = effect_by_stratum(
+            effects = effect_by_stratum(
                 a, b, column, positives_only=positives_only, seed=BOOTSTRAP_SEED
             )
         except EvidenceError as error:
             notes.append(f"No effect by {column}: {error}")
             continue
-        found = interaction(
-            a, b, strata[column], positives_only=positives_only, seed=BOOTSTRAP_SEED
-        )
+        if len(effects) == 1 and not positives_only:  # of all cases: the primary effect once more
+            continue
+        strata[column] = effects
+        found = interaction(a, b, effects, positives_only=positives_only, seed=BOOTSTRAP_SEED)
         interactions += [] if found is None else [found]
     return strata, interactions, notes

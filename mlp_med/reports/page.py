@@ -77,6 +77,7 @@ def render_page(
         ],
         "cross_check": _cross_check(analysis.contrasts),
         "strata": _stratum_rows(analysis.strata),
+        "by_native_axis": "native_spacing_mm" in analysis.strata,
         "interactions": [_interaction_row(found) for found in analysis.interactions],
         "recipe": recipe(record.cells),
         "unconverged": verdict.unconverged_arms,

@@ -110,6 +110,7 @@ def predictions_of(arm, seed, *, num_patients=50, cases_each=4, patients_known=T
     _, _, signal, _ = truth_of(arm)
     noise = np.random.default_rng([seed, *arm.encode()]).normal(size=num_cases)
     logit = signal * (label - 0.5) * 2 * (0.5 + (diameter > 6) * 0.3) + difficulty + 0.5 * noise
+    spacing = cases.choice([1.0, 1.25, 2.0, 2.5], num_patients)[patient]
     return pd.DataFrame(
         {
             "id": [f"case{i:04d}" for i in range(num_cases)],
@@ -119,7 +120,8 @@ def predictions_of(arm, seed, *, num_patients=50, cases_each=4, patients_known=T
             "score": (1 / (1 + np.exp(-logit))).astype("float32"),
             "fold": -1,
             "diameter_mm": diameter,
-            "native_spacing_mm": cases.choice([1.0, 1.25, 2.0, 2.5], num_patients)[patient],
+            # Patches of unknown patients are all of one camera.
+            "native_spacing_mm": spacing if patients_known else 0.00097,
         }
     )
 

@@ -67,6 +67,12 @@ def test_a_study_of_real_scans_does_not_speak_of_phantoms(patches_report):
     assert json.loads(patches_report.verdict.read_text())["phantom"] is False
 
 
+def test_a_stratum_of_all_cases_is_not_told_apart(report, patches_report):
+    told = "coarsest native axis"
+    assert told in Page(report.page.read_text()).text
+    assert told not in Page(patches_report.page.read_text()).text
+
+
 def test_what_is_not_done_is_listed_and_enters_no_table(study, report):
     page = Page(report.page.read_text())
     assert page.table("Cells without a result") == [
