@@ -12,11 +12,9 @@ and each other worker where `mlp_med.studies.follower` waits for it.
 import contextlib
 import ctypes
 import functools
-import json
 import multiprocessing
 import os
 import signal
-import socket
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -25,8 +23,8 @@ from pathlib import Path
 
 from mlp_med.errors import StudyError, TrainingError
 from mlp_med.studies import cell_process
-from mlp_med.studies.cluster import Cluster, cluster_from_environment
-from mlp_med.studies.mailbox import Mailbox
+from mlp_med.studies.cluster import Cluster, cluster_from_environment, free_ports, tf_config
+from mlp_med.studies.mailbox import Mailbox, mailbox_of
 from mlp_med.studies.orders import Done, Event, Failed, Order, Work
 from mlp_med.studies.provenance import code_digest
 from mlp_med.studies.room import Needs
@@ -223,20 +221,6 @@ def end_processes(jobs: Iterable[cell_process.CellProcess]) -> None:
         cell_process.remove(job)
 
 
-def mailbox_of(root: Path, cluster: Cluster) -> Mailbox:
-    """Where a cluster's processes leave word for each other, beside the cells' checkpoints."""
-    return Mailbox(root / f"group-{cluster.session}")
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports of the loopback that nobody listens on; held open together so that all differ."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
-
-
 # ---- in a worker's process
 
 
@@ -244,9 +228,7 @@ def _as_worker(
     order: Order, send: SendProgress, *, work: Work, addresses: Sequence[str], index: int
 ) -> None:
     _die_with_parent()
-    os.environ["TF_CONFIG"] = json.dumps(
-        {"cluster": {"worker": list(addresses)}, "task": {"type": "worker", "index": index}}
-    )
+    os.environ["TF_CONFIG"] = tf_config(addresses, index)
     if index == 0:
         work(order, send)
         return

@@ -21,7 +21,9 @@ DATASET, RESOLUTION, NUM_PATCHES = "metastasis_patches", 7.76, 60
 NOT_COMPARED = {"holder", "lease", "node", "cell_start"}
 
 
-def noise_study(directory: Path, num_cells: int, budget_examples: int = 1600) -> Study:
+def noise_study(
+    directory: Path, num_cells: int, budget_examples: int = 1600, num_workers: int = 1
+) -> Study:
     """Cells of a second or two, on patches of noise whose centre tells the label."""
     source, data_dir = directory / "source", directory / "tfds"
     rng = np.random.default_rng(0)
@@ -45,6 +47,7 @@ def noise_study(directory: Path, num_cells: int, budget_examples: int = 1600) ->
             grid=RESOLUTION,
             budget_examples=budget_examples,
             num_evaluations=4,
+            num_workers=num_workers,
             seed=seed,
         )
         for seed in range(num_cells)
