@@ -9,8 +9,6 @@ All workers run on this machine, unless the environment names a cluster: then th
 and each other worker where `mlp_med.studies.follower` waits for it.
 """
 
-import contextlib
-import ctypes
 import functools
 import multiprocessing
 import os
@@ -22,6 +20,7 @@ from multiprocessing.connection import wait
 from pathlib import Path
 
 from mlp_med.errors import StudyError, TrainingError
+from mlp_med.orphans import die_with_parent
 from mlp_med.studies import cell_process
 from mlp_med.studies.cluster import Cluster, cluster_from_environment, free_ports, tf_config
 from mlp_med.studies.mailbox import Mailbox, mailbox_of
@@ -44,7 +43,6 @@ SIGNS_OF_A_LOST_PEER = frozenset(
         "killed",
     }
 )
-_PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True)
@@ -227,7 +225,7 @@ def end_processes(jobs: Iterable[cell_process.CellProcess]) -> None:
 def _as_worker(
     order: Order, send: SendProgress, *, work: Work, addresses: Sequence[str], index: int
 ) -> None:
-    _die_with_parent()
+    die_with_parent()  # a thread of Python's may never get its turn beside a call that waits
     os.environ["TF_CONFIG"] = tf_config(addresses, index)
     if index == 0:
         work(order, send)
@@ -235,9 +233,3 @@ def _as_worker(
     train(order, send)
     while True:  # until the supervisor has the chief's result: the chief must not miss its peers
         signal.pause()
-
-
-def _die_with_parent() -> None:
-    """By the kernel: a thread of Python's may never get its turn beside a call that waits."""
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -168,6 +168,7 @@ class _RaySweep:
     def _start_in_places(
         self, order: Order, job: Job, placement: Placement, places: Sequence[Place]
     ) -> _Running:
+        assert order.checkpoint_dir  # beside it the workers leave word for each other
         needs = job.needs.of_one_worker
         addresses = [place.address for place in places]
         names = ", ".join(dict.fromkeys(place.machine.name for place in places))
