@@ -3,6 +3,8 @@
 import contextlib
 import functools
 import importlib.util
+import os
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -15,11 +17,12 @@ from mlp_med.ledger.store import open_ledger
 from mlp_med.studies.launchers import ray_launcher
 from mlp_med.studies.launchers.local import launch_local
 from mlp_med.studies.launchers.ray_placement import bundle_of, can_hold
-from mlp_med.studies.orders import Done, Failed, Job, Progress, Started
+from mlp_med.studies.orders import Done, Failed, Job, Order, Progress, Started
 from mlp_med.studies.room import Machine, Needs
 from mlp_med.studies.run import run_study
 from mlp_med.studies.worker import PRELOAD
 from tests.faults import fault
+from tests.studies.launcher_work import do_as_the_seed_says
 from tests.studies.noise_study import contents, noise_study
 from tests.studies.ray_nodes import ray_cluster
 
@@ -89,16 +92,30 @@ def on_ray(watch):
 def assert_nothing_is_left(directory: Path):
     from ray.util import placement_group_table
 
-    assert {each["state"] for each in placement_group_table().values()} == {"REMOVED"}
+    deadline = time.monotonic() + 60
+    while _cells() or {each["state"] for each in placement_group_table().values()} != {"REMOVED"}:
+        assert time.monotonic() < deadline, (_cells(), placement_group_table())
+        time.sleep(0.1)
     assert list(directory.glob("checkpoints/*")) == []
-    ours = [p for p in psutil.Process().children(recursive=True) if _is_of_a_cell(p)]
-    assert psutil.wait_procs(ours, timeout=20)[1] == []
+
+
+def _cells():
+    """Every such process of the cluster, by its token: an orphan is nobody's child."""
+    return [p for p in psutil.process_iter() if _has_our_token(p) and _is_of_a_cell(p)]
+
+
+def _has_our_token(process) -> bool:
+    with contextlib.suppress(psutil.Error):
+        return process.environ().get("RAY_AUTH_TOKEN") == os.environ["RAY_AUTH_TOKEN"]
+    return False
 
 
 def _is_of_a_cell(process) -> bool:
-    """Forked from a server, which itself stays with an idle worker of Ray for the next cell."""
+    """But for the server it is forked from, which waits with an idle worker of Ray's for others."""
     with contextlib.suppress(psutil.Error):
-        return all("forkserver" in " ".join(p.cmdline()) for p in (process, process.parent()))
+        parent = process.parent()
+        has_server = parent is not None and parent.name().startswith("ray::")
+        return "forkserver" in " ".join(process.cmdline()) and not has_server
     return False
 
 
@@ -118,6 +135,52 @@ def test_workers_on_two_nodes_train_the_bits_of_as_many_on_one_machine(
     assert len(set(named.split(", "))) == NUM_WORKERS
     assert set(named.split(", ")) < set(cluster)
     assert contents(ledger, record) == contents(*on_this_machine)
+    assert_nothing_is_left(tmp_path)
+
+
+def _light_group(make_cell, directory, watch):
+    """A chief that only sleeps, with a worker that waits for it; returns how they ended."""
+    cell = make_cell(seed=5, num_workers=NUM_WORKERS)
+    place = directory / "checkpoints" / "cell"
+    order = Order(cell, "", "", str(directory), 0.0, checkpoint_dir=str(place))
+    ends = []
+
+    def hear(order, event):
+        watch(event)
+        if isinstance(event, Done | Failed):
+            ends.append(event)
+
+    ray_launcher.RayLauncher([])(
+        [Job(NEEDS, lambda: order)], do_as_the_seed_says, hear, is_lost=lambda order: False
+    )
+    return ends
+
+
+@needs_ray
+def test_the_death_of_a_supervisor_that_is_not_the_chiefs_ends_the_cell(
+    cluster, make_cell, tmp_path
+):
+    def watch(event):
+        if isinstance(event, Progress):
+            assert _cells()
+            ours = psutil.Process().children(recursive=True)
+            (supervisor,) = [p for p in ours if p.name().startswith("ray::worker 1")]
+            supervisor.kill()
+
+    (end,) = _light_group(make_cell, tmp_path, watch)
+    assert end.kind == "killed"
+    assert end.message.startswith("worker 1: its supervisor on node 127.0.0.")
+    assert_nothing_is_left(tmp_path)
+
+
+@needs_ray
+def test_what_ends_the_sweep_ends_all_workers(cluster, make_cell, tmp_path):
+    def stop(event):
+        if isinstance(event, Progress):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        _light_group(make_cell, tmp_path, stop)
     assert_nothing_is_left(tmp_path)
 
 
