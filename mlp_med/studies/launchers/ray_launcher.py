@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from mlp_med.capacity.amounts import show_bytes
 from mlp_med.errors import StudyError
 from mlp_med.studies.cluster import cluster_of, tf_config
 from mlp_med.studies.launchers.ray_cluster import machines, on_node
@@ -127,21 +128,27 @@ class _RaySweep:
                 self._running.append(self._start(order, job, machine))
 
     def _require_nodes(self, nodes: list[Machine]) -> None:
-        spanning = [job.needs for job in self._waiting if job.needs.num_workers > 1]
-        too_large = [needs for needs in spanning if not nodes or not can_hold(nodes, needs)]
-        if nodes and not too_large:
+        """Nodes with CPUs; for a cell of several workers so many that they can hold them all."""
+        missing = "" if nodes else "node with CPUs"
+        if nodes and not self._running:  # what runs may end, whatever waits
+            missing = self._room_missing(nodes)
+        if not missing:
             self._last_room_seen = time.monotonic()
         elif time.monotonic() - self._last_room_seen > SECONDS_WITHOUT_NODES:
-            for_whom = (
-                f"room for {too_large[0].num_workers} workers of a cell at once, each of "
-                f"{too_large[0].of_one_worker.threads} threads"
-                if nodes
-                else "node with CPUs"
-            )
             raise StudyError(
-                f"the Ray cluster has had no {for_whom} for {SECONDS_WITHOUT_NODES:.0f} s; "
+                f"the Ray cluster has had no {missing} for {SECONDS_WITHOUT_NODES:.0f} s; "
                 "start nodes and give the command again: finished cells are kept"
             )
+
+    def _room_missing(self, nodes: list[Machine]) -> str:
+        for needs in (job.needs for job in self._waiting if job.needs.num_workers > 1):
+            if not can_hold(nodes, needs):
+                one = needs.of_one_worker
+                return (
+                    f"room for {needs.num_workers} workers of a cell at once, each of "
+                    f"{one.threads} threads and {show_bytes(one.memory_bytes)}"
+                )
+        return ""
 
     def _place(self, job: Job, nodes: list[Machine]) -> None:
         """Asks Ray for places of a cell's workers, one cell at a time, and starts it in them."""

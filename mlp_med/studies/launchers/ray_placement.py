@@ -100,7 +100,8 @@ class Placement:
         """Gives the places back; Ray ends what still runs there."""
         import ray.util
 
-        ray.util.remove_placement_group(self._group)
+        if ray.is_initialized():  # else the cluster has done so
+            ray.util.remove_placement_group(self._group)
 
 
 def bundle_of(needs: Needs, nodes: Sequence[Machine]) -> dict[str, float]:
