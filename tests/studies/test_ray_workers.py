@@ -111,11 +111,14 @@ def _has_our_token(process) -> bool:
 
 
 def _is_of_a_cell(process) -> bool:
-    """But for the server it is forked from, which waits with an idle worker of Ray's for others."""
+    """But for a server to fork from, which waits for others: an idle worker of Ray's, or ours."""
     with contextlib.suppress(psutil.Error):
+        if "forkserver" not in " ".join(process.cmdline()):
+            return False
         parent = process.parent()
-        has_server = parent is not None and parent.name().startswith("ray::")
-        return "forkserver" in " ".join(process.cmdline()) and not has_server
+        return parent is None or not (
+            parent.pid == os.getpid() or parent.name().startswith("ray::")
+        )
     return False
 
 
