@@ -51,8 +51,8 @@ def join(
     if cluster is None:
         return workers, workers_per_cell or 1
 
+    from mlp_med.studies.mailbox import mailbox_of
     from mlp_med.studies.resume import checkpoints_root  # loads TensorFlow
-    from mlp_med.studies.worker_group import mailbox_of
 
     mailbox = mailbox_of(checkpoints_root(ledger, data_dir), cluster)
     if cluster.index == 0:

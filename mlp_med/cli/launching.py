@@ -59,8 +59,17 @@ def launching(
     workers: int | None,
     info: "DatasetInfo",
     ledger: "Ledger",
+    num_workers: int = 1,
 ) -> Iterator["Launch | None"]:
     """Joins what the launcher needs and yields it; None for this machine.
+
+    Args:
+        launcher: its name.
+        address: of a Ray cluster's head.
+        workers: cells at once.
+        info: of the dataset.
+        ledger: of the study.
+        num_workers: that train each cell together.
 
     Raises:
         StudyError: the cluster cannot be joined, or its nodes do not share what they must.
@@ -70,10 +79,12 @@ def launching(
         return
     from mlp_med.studies.launchers.ray_cluster import joined, require_usable_nodes
     from mlp_med.studies.launchers.ray_launcher import RayLauncher
+    from mlp_med.studies.resume import checkpoints_root
     from mlp_med.studies.worker import PRELOAD
 
+    shared = checkpoints_root(ledger, info.data_dir) if num_workers > 1 else None
     with joined(address):
-        require_usable_nodes(info, ledger)
+        require_usable_nodes(info, ledger, shared)
         yield RayLauncher(PRELOAD, workers)
 
 

@@ -143,7 +143,8 @@ def study_run(
     prepared = workflow.prepare(name, dataset, size, source, data_dir, options)
     prepared = workflow.spread(prepared, num_workers)
     try:
-        with launching(launcher, address, workers, prepared.dataset.info, ledger) as launch:
+        info = prepared.dataset.info
+        with launching(launcher, address, workers, info, ledger, num_workers) as launch:
             train = functools.partial(
                 workflow.train,
                 ledger=ledger,

@@ -9,8 +9,9 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from mlp_med.errors import LedgerError
+from mlp_med.ledger import keeper as keeping
 
-SECONDS_TO_END = 5
+SECONDS_TO_END = 20  # more than the keeper takes, which ends all else
 # Its job workers outlive a SIGTERM, and nothing of ours is a job.
 ENVIRONMENT = {
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
@@ -21,7 +22,7 @@ ENVIRONMENT = {
 def serve(arguments: Sequence[str], environment: Mapping[str, str], host: str, port: int) -> int:
     """Serves until Ctrl-C or SIGTERM.
 
-    MLflow's server starts workers of its own, so it gets a process group, and the group is ended.
+    MLflow's server starts processes of its own; a keeper ends them, even if this one is killed.
 
     Args:
         arguments: of the command `mlflow`, without host and port. Every user of the machine can
@@ -38,16 +39,14 @@ def serve(arguments: Sequence[str], environment: Mapping[str, str], host: str, p
     """
     _require_free(host, port)
     command = [sys.executable, "-m", "mlflow", *arguments, "--host", host, "--port", str(port)]
-    server = subprocess.Popen(
-        command, env={**os.environ, **ENVIRONMENT, **environment}, start_new_session=True
-    )
-    signal.signal(signal.SIGTERM, lambda *_: server.send_signal(signal.SIGINT))
+    keeper = keeping.start(command, {**os.environ, **ENVIRONMENT, **environment})
+    signal.signal(signal.SIGTERM, lambda *_: keeper.terminate())
     try:
-        return server.wait()
+        return keeper.wait()
     except KeyboardInterrupt:
         return 0
     finally:
-        _end_group(server)
+        _end(keeper)
 
 
 def _require_free(host: str, port: int) -> None:
@@ -66,11 +65,10 @@ def _require_free(host: str, port: int) -> None:
         ) from error
 
 
-def _end_group(server: subprocess.Popen[bytes]) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(server.pid, signal.SIGTERM)
+def _end(keeper: subprocess.Popen[bytes]) -> None:
+    keeper.terminate()
     with contextlib.suppress(subprocess.TimeoutExpired):
-        server.wait(SECONDS_TO_END)
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(server.pid, signal.SIGKILL)
-    server.wait()
+        keeper.wait(SECONDS_TO_END)
+    with contextlib.suppress(ProcessLookupError):  # what a keeper leaves that was itself killed
+        os.killpg(keeper.pid, signal.SIGKILL)
+    keeper.wait()

@@ -73,6 +73,7 @@ def _survey(cells: tuple[Cell, ...], data_dir: Path) -> Survey:
         Needs(
             cell.num_workers * cell.intra_op_threads,
             cell.num_workers * memory[_of_equal_memory(cell)],
+            cell.num_workers,
         )
         for cell in cells
     ]

@@ -1,8 +1,11 @@
 """Which machines train a cell together, as the environment of this process says."""
 
+import contextlib
 import hashlib
 import json
 import os
+import socket
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mlp_med.errors import StudyError
@@ -29,6 +32,32 @@ class Cluster:
     def size(self) -> int:
         """How many workers there are."""
         return len(self.addresses)
+
+
+def cluster_of(addresses: Sequence[str], index: int) -> Cluster:
+    """Worker `index` of those at `addresses`, the chief's first."""
+    session = hashlib.sha256(" ".join(addresses).encode()).hexdigest()[:16]
+    return Cluster(tuple(addresses), index, session)
+
+
+def tf_config(addresses: Sequence[str], index: int) -> str:
+    """TF_CONFIG of worker `index` of those at `addresses`, the chief's first."""
+    task = {"type": "worker", "index": index}
+    return json.dumps({"cluster": {"worker": list(addresses)}, "task": task})
+
+
+def free_ports(count: int, host: str = "127.0.0.1") -> list[int]:
+    """Ports of this machine that nobody listens on; held open together so that all differ.
+
+    Args:
+        count: how many.
+        host: an address of this machine; "" for all of them.
+    """
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind((host, 0))
+        return [each.getsockname()[1] for each in sockets]
 
 
 def cluster_from_environment() -> Cluster | None:
@@ -59,8 +88,7 @@ def _from_tf_config(text: str) -> Cluster | None:
             'expected TF_CONFIG such as {"cluster": {"worker": ["a:5000", "b:5000"]}, "task": '
             f'{{"type": "worker", "index": 0}}}}, got {text}'
         )
-    session = hashlib.sha256(" ".join(addresses).encode()).hexdigest()[:16]
-    return Cluster(tuple(addresses), index, session) if len(addresses) > 1 else None
+    return cluster_of(addresses, index) if len(addresses) > 1 else None
 
 
 def _from_slurm() -> Cluster:

@@ -6,17 +6,28 @@ SIGKILL as soon as another attempt is posted, or when the chief's supervisor has
 
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from mlp_med.studies import cell_process
-from mlp_med.studies.cluster import Cluster
-from mlp_med.studies.mailbox import Mailbox, order_from
-from mlp_med.studies.orders import Failed
+from mlp_med.studies.cluster import Cluster, cluster_from_environment
+from mlp_med.studies.mailbox import Mailbox, mailbox_of, order_from
+from mlp_med.studies.orders import Failed, Order
 from mlp_med.studies.provenance import code_digest
-from mlp_med.studies.worker import train_and_log
+from mlp_med.studies.worker import SendProgress, train_and_log
 from mlp_med.studies.worker_group import end_processes, start_worker, wait_for_word
 
 SILENCE_SECONDS = 120.0  # of the chief's supervisor, after which its group is given up
+
+
+def follow_in_order(order: Order, send: SendProgress) -> None:
+    """The work of a process that a launcher has started for a worker that is not the chief.
+
+    It follows the chief of the cluster that TF_CONFIG names, until it is ended.
+    """
+    cluster = cluster_from_environment()
+    assert cluster is not None  # the launcher has told of it
+    follow(cluster, mailbox_of(Path(order.checkpoint_dir).parent, cluster), lambda line: None)
 
 
 def follow(

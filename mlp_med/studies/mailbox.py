@@ -8,6 +8,7 @@ A worker answers with how its process ended, if that was not what it was for.
 import contextlib
 import json
 import os
+import shutil
 import uuid
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from mlp_med.studies.cell import Cell
+from mlp_med.studies.cluster import Cluster
 from mlp_med.studies.orders import Failed, Order
 
 
@@ -52,6 +54,10 @@ class Mailbox:
         """Tells the others that nothing more will come."""
         self._write("order", {"attempt": uuid.uuid4().hex, "closed": True})
 
+    def remove(self) -> None:
+        """Takes it away, when nobody is left to read it."""
+        shutil.rmtree(self.directory, ignore_errors=True)
+
     def read(self) -> dict[str, Any]:
         """What is posted; nothing where nothing is, or where it is unreadable for a moment."""
         return self._read("order")
@@ -81,6 +87,11 @@ class Mailbox:
             return dict(json.loads((self.directory / f"{name}.json").read_text()))
         except (OSError, ValueError):
             return {}
+
+
+def mailbox_of(root: Path, cluster: Cluster) -> Mailbox:
+    """Where a cluster's processes leave word for each other, beside the cells' checkpoints."""
+    return Mailbox(root / f"group-{cluster.session}")
 
 
 def order_from(plain: Mapping[str, Any]) -> Order:

@@ -9,12 +9,19 @@ class Needs:
     """What a cell takes while it runs.
 
     Attributes:
-        threads: of one operation, as the cell's hash states them.
-        memory_bytes: the peak of its process by the memory plan; 0 where that knows none.
+        threads: of one operation, as the cell's hash states them; those of all its workers.
+        memory_bytes: the peak of its processes by the memory plan; 0 where that knows none.
+        num_workers: processes that train the cell together, in equal shares of the above.
     """
 
     threads: int
     memory_bytes: int = 0
+    num_workers: int = 1
+
+    @property
+    def of_one_worker(self) -> "Needs":
+        """The share of each."""
+        return Needs(self.threads // self.num_workers, self.memory_bytes // self.num_workers)
 
 
 @dataclass(frozen=True)

@@ -9,14 +9,10 @@ All workers run on this machine, unless the environment names a cluster: then th
 and each other worker where `mlp_med.studies.follower` waits for it.
 """
 
-import contextlib
-import ctypes
 import functools
-import json
 import multiprocessing
 import os
 import signal
-import socket
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -24,9 +20,10 @@ from multiprocessing.connection import wait
 from pathlib import Path
 
 from mlp_med.errors import StudyError, TrainingError
+from mlp_med.orphans import die_with_parent
 from mlp_med.studies import cell_process
-from mlp_med.studies.cluster import Cluster, cluster_from_environment
-from mlp_med.studies.mailbox import Mailbox
+from mlp_med.studies.cluster import Cluster, cluster_from_environment, free_ports, tf_config
+from mlp_med.studies.mailbox import Mailbox, mailbox_of
 from mlp_med.studies.orders import Done, Event, Failed, Order, Work
 from mlp_med.studies.provenance import code_digest
 from mlp_med.studies.room import Needs
@@ -46,7 +43,6 @@ SIGNS_OF_A_LOST_PEER = frozenset(
         "killed",
     }
 )
-_PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True)
@@ -223,39 +219,17 @@ def end_processes(jobs: Iterable[cell_process.CellProcess]) -> None:
         cell_process.remove(job)
 
 
-def mailbox_of(root: Path, cluster: Cluster) -> Mailbox:
-    """Where a cluster's processes leave word for each other, beside the cells' checkpoints."""
-    return Mailbox(root / f"group-{cluster.session}")
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports of the loopback that nobody listens on; held open together so that all differ."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
-
-
 # ---- in a worker's process
 
 
 def _as_worker(
     order: Order, send: SendProgress, *, work: Work, addresses: Sequence[str], index: int
 ) -> None:
-    _die_with_parent()
-    os.environ["TF_CONFIG"] = json.dumps(
-        {"cluster": {"worker": list(addresses)}, "task": {"type": "worker", "index": index}}
-    )
+    die_with_parent()  # a thread of Python's may never get its turn beside a call that waits
+    os.environ["TF_CONFIG"] = tf_config(addresses, index)
     if index == 0:
         work(order, send)
         return
     train(order, send)
     while True:  # until the supervisor has the chief's result: the chief must not miss its peers
         signal.pause()
-
-
-def _die_with_parent() -> None:
-    """By the kernel: a thread of Python's may never get its turn beside a call that waits."""
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -19,7 +19,7 @@ sys.exit(serve_ui(sys.argv[1], int(sys.argv[2])))
 """
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_no_process_survives_the_end_of_the_ui(how, tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -32,7 +32,7 @@ def test_no_process_survives_the_end_of_the_ui(how, tmp_path):
         assert family
         ui.send_signal(how)
         ui.wait(30)
-        _, alive = psutil.wait_procs(family, timeout=10)
+        _, alive = psutil.wait_procs(family, timeout=60)
         assert not alive
     finally:
         ui.kill()

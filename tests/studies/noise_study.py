@@ -21,9 +21,8 @@ DATASET, RESOLUTION, NUM_PATCHES = "metastasis_patches", 7.76, 60
 NOT_COMPARED = {"holder", "lease", "node", "cell_start"}
 
 
-def noise_study(directory: Path, num_cells: int, budget_examples: int = 1600) -> Study:
-    """Cells of a second or two, on patches of noise whose centre tells the label."""
-    source, data_dir = directory / "source", directory / "tfds"
+def write_patches(source: Path) -> None:
+    """Patches of noise in Kaggle's layout; every other one has a darker centre and is positive."""
     rng = np.random.default_rng(0)
     (source / "train").mkdir(parents=True)
     lines = ["id,label"]
@@ -34,6 +33,14 @@ def noise_study(directory: Path, num_cells: int, budget_examples: int = 1600) ->
         image.save(source / "train" / f"{number:040x}.tif")
         lines.append(f"{number:040x},{number % 2}")
     (source / "train_labels.csv").write_text("\n".join(lines) + "\n")
+
+
+def noise_study(
+    directory: Path, num_cells: int, budget_examples: int = 1600, num_workers: int = 1
+) -> Study:
+    """Cells of a second or two, on patches of noise whose centre tells the label."""
+    source, data_dir = directory / "source", directory / "tfds"
+    write_patches(source)
     build_dataset(DATASET, source, data_dir, [RESOLUTION])
     dataset = open_dataset(DATASET, [RESOLUTION], data_dir, source)
     size = SIZES[DATASET]["smoke"]
@@ -45,6 +52,7 @@ def noise_study(directory: Path, num_cells: int, budget_examples: int = 1600) ->
             grid=RESOLUTION,
             budget_examples=budget_examples,
             num_evaluations=4,
+            num_workers=num_workers,
             seed=seed,
         )
         for seed in range(num_cells)

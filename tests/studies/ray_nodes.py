@@ -50,10 +50,13 @@ def _name(process: psutil.Process) -> str:
 
 
 @contextlib.contextmanager
-def ray_cluster(num_nodes: int = 3, cpus: int = 1) -> Iterator[tuple[str, list[Node]]]:
+def ray_cluster(
+    num_nodes: int = 3, cpus: int = 1, **more_settings: str
+) -> Iterator[tuple[str, list[Node]]]:
     """Starts 127.0.0.2, 127.0.0.3, …; yields the head's address and the nodes, the head first.
 
-    The environment of this process has the cluster's token meanwhile, as a user's would.
+    The environment of this process has the cluster's token meanwhile, as a user's would, and Ray's
+    further settings.
     """
     settings = {
         "RAY_AUTH_MODE": "token",
@@ -66,6 +69,7 @@ def ray_cluster(num_nodes: int = 3, cpus: int = 1) -> Iterator[tuple[str, list[N
         "RAY_health_check_failure_threshold": "3",
         "RAY_worker_niceness": "0",  # else 15, and another test run beside this one starves it
         "PYTHONPATH": str(Path.cwd()),
+        **more_settings,
     }
     before = {name: os.environ.get(name) for name in settings}
     os.environ.update(settings)

@@ -18,11 +18,12 @@ from PIL import Image
 import tfds_builders
 from mlp_med.errors import TrainingError
 from mlp_med.studies import cell_process
-from mlp_med.studies.cluster import cluster_from_environment
+from mlp_med.studies.cluster import cluster_from_environment, free_ports
 from mlp_med.studies.launchers.local import launch_local
+from mlp_med.studies.mailbox import mailbox_of
 from mlp_med.studies.orders import Done, Failed, Job, Order
 from mlp_med.studies.room import Machine, Needs
-from mlp_med.studies.worker_group import Patience, free_ports, in_workers, mailbox_of
+from mlp_med.studies.worker_group import Patience, in_workers
 from tests.faults import fault
 from tests.studies.group_work import note_and_train, train_and_keep
 
@@ -188,7 +189,7 @@ import sys
 from pathlib import Path
 from mlp_med.studies.cluster import cluster_from_environment
 from mlp_med.studies.follower import follow
-from mlp_med.studies.worker_group import mailbox_of
+from mlp_med.studies.mailbox import mailbox_of
 if __name__ == "__main__":
     cluster = cluster_from_environment()
     follow(cluster, mailbox_of(Path(sys.argv[1]), cluster), print)

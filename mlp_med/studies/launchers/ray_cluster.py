@@ -2,8 +2,10 @@
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -92,20 +94,37 @@ def _most_cells(resources: dict[str, float]) -> int | None:
 
 def on_node(function: Any, key: str, **options: Any) -> Any:
     """The function as a Ray task of just this node, which Ray never retries by itself."""
-    import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    return _tried_once(function, NodeAffinitySchedulingStrategy(key, soft=False), options)
+
+
+def in_bundle(function: Any, group: Any, number: int, **options: Any) -> Any:
+    """The function as a Ray task in a bundle of a placement group; Ray never retries it."""
+    from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+    where = PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=number)
+    return _tried_once(function, where, options)
+
+
+def _tried_once(function: Any, where: Any, options: dict[str, Any]) -> Any:
+    import ray
 
     # With retries of its own, Ray would start a task again that was killed for want of memory,
     # without end (task_oom_retries), and one whose supervisor crashed as if its node were lost.
-    return ray.remote(function).options(
-        max_retries=0,
-        scheduling_strategy=NodeAffinitySchedulingStrategy(key, soft=False),
-        **options,
-    )
+    return ray.remote(function).options(max_retries=0, scheduling_strategy=where, **options)
 
 
-def require_usable_nodes(info: DatasetInfo, ledger: Ledger) -> list[Machine]:
+def require_usable_nodes(
+    info: DatasetInfo, ledger: Ledger, shared: Path | None = None
+) -> list[Machine]:
     """Looks at every node: code, data directory, way to the ledger.
+
+    Args:
+        info: of the dataset.
+        ledger: of the study.
+        shared: directory that must be one and the same everywhere, as workers of one cell need it;
+            made if it is not there. None where cells have one worker.
 
     Returns:
         The nodes.
@@ -113,18 +132,34 @@ def require_usable_nodes(info: DatasetInfo, ledger: Ledger) -> list[Machine]:
     Raises:
         StudyError: a node lacks what every node must have or share.
     """
-    import ray
-
     uri = urlsplit(ledger.tracking_uri)
     database = ledger.tracking_uri.removeprefix(SQLITE_PREFIX) if uri.scheme == "sqlite" else None
     server = None
     if uri.scheme in DEFAULT_PORTS and uri.hostname:
         server = (uri.hostname, uri.port or DEFAULT_PORTS[uri.scheme])
-    asked = (info.name, info.data_dir, database, server)
-    here = inspect_node(*asked)
     nodes = machines()
     if not any(node.cores for node in nodes):
         raise StudyError("no node of the Ray cluster has CPUs to run a cell on")
+    with _sign_in(shared) as sign:
+        _require_alike(nodes, (info.name, info.data_dir, database, server, sign))
+    return nodes
+
+
+@contextmanager
+def _sign_in(directory: Path | None) -> Iterator[str | None]:
+    """A file that only who shares the directory can see."""
+    if directory is None:
+        yield None
+        return
+    directory.mkdir(parents=True, exist_ok=True)
+    with NamedTemporaryFile(prefix="shared-", dir=directory) as file:
+        yield file.name
+
+
+def _require_alike(nodes: Sequence[Machine], asked: tuple[Any, ...]) -> None:
+    import ray
+
+    here = inspect_node(*asked)
     facts = {node: on_node(inspect_node, node.key, num_cpus=0).remote(*asked) for node in nodes}
     for node, asked_of_it in facts.items():
         try:
@@ -134,8 +169,8 @@ def require_usable_nodes(info: DatasetInfo, ledger: Ledger) -> list[Machine]:
                 f"node {node.name} cannot run cells: {_last_line(error)}; install the same commit "
                 "of mlp_med in the Python environment in which 'ray start' is called there"
             ) from error
-        require_alike(here, there, node.name, info.data_dir)
-    return nodes
+        _, data_dir, *_ = asked
+        require_alike(here, there, node.name, data_dir)
 
 
 def _last_line(error: Exception) -> str:

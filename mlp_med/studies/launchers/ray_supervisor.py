@@ -28,13 +28,22 @@ SECONDS_TO_CONNECT = 10.0
 
 @dataclass(frozen=True)
 class WorkByName:
-    """What a cell's process does, by its name: only that process imports it, and TensorFlow."""
+    """What a cell's process does, by its name: only that process imports it, and TensorFlow.
+
+    Attributes:
+        module: where it is.
+        name: what it is called there.
+        tf_config: TF_CONFIG of the process; "" where it is no worker of a cluster.
+    """
 
     module: str
     name: str
+    tf_config: str = ""
 
     def __call__(self, order: Order, send: Callable[[Progress], None]) -> None:
         """Imports the work and does it."""
+        if self.tf_config:
+            os.environ["TF_CONFIG"] = self.tf_config
         getattr(importlib.import_module(self.module), self.name)(order, send)
 
 
@@ -46,15 +55,15 @@ def supervise(
     num_threads: str | None,
     node: str,
 ) -> Iterator[Event]:
-    """Runs one cell in a process of its own on this node, and yields what is told of it.
+    """Runs one cell, or a worker of one, in a process of its own here; yields what is told of it.
 
     Args:
         order: the cell's. Its start is by this node's clock.
-        needs: what the cell takes.
+        needs: what the process takes.
         work: what its process does.
         preload: modules that the fork server imports beforehand.
         num_threads: OMP_NUM_THREADS where the sweep runs: Ray sets it to the task's CPUs.
-        node: what this node is called.
+        node: what this node is called, or all on which the cell has workers.
     """
     yield Started({**environment(), "node": node})
     os.environ.pop("OMP_NUM_THREADS", None)
@@ -97,6 +106,7 @@ class NodeFacts:
         has_dataset: whether the dataset's folder is in the data directory.
         ledger_file: the device and the number of a SQLite ledger's file; None without.
         unreachable: why the tracking server cannot be reached; "" where it can.
+        shares: whether it sees what the workers of one cell must share.
     """
 
     boot: str
@@ -104,10 +114,15 @@ class NodeFacts:
     has_dataset: bool
     ledger_file: tuple[int, int] | None
     unreachable: str
+    shares: bool = True
 
 
 def inspect_node(
-    dataset: str, data_dir: str, database: str | None, server: tuple[str, int] | None
+    dataset: str,
+    data_dir: str,
+    database: str | None,
+    server: tuple[str, int] | None,
+    sign: str | None = None,
 ) -> NodeFacts:
     """Looks at this node.
 
@@ -116,6 +131,7 @@ def inspect_node(
         data_dir: TFDS's data directory.
         database: path of a SQLite ledger.
         server: host and port of a tracking server.
+        sign: a file in what must be shared; None where nothing must.
     """
     unreachable = ""
     if server is not None:
@@ -129,6 +145,7 @@ def inspect_node(
         has_dataset=(Path(data_dir) / dataset).is_dir(),
         ledger_file=_file(database) if database else None,
         unreachable=unreachable,
+        shares=sign is None or Path(sign).exists(),
     )
 
 
@@ -158,6 +175,12 @@ def require_alike(here: NodeFacts, there: NodeFacts, name: str, data_dir: str) -
         raise StudyError(
             f"node {name} does not reach the tracking server ({there.unreachable}); give an "
             "address that every node reaches, not a loopback's"
+        )
+    if not there.shares:
+        raise StudyError(
+            f"node {name} does not see the checkpoints, which the workers of one cell must share; "
+            "put the data directory (--data-dir) on a disk that all nodes see under the same "
+            "path, or train each cell by one worker (--workers-per-cell 1)"
         )
 
 

@@ -19,6 +19,7 @@ HERE = NodeFacts("boot 1", "code 1", True, (1, 2), "")
         ({"ledger_file": None}, "start a tracking server"),
         ({"ledger_file": (1, 3)}, "start a tracking server"),
         ({"unreachable": "connection refused"}, "an address that every node reaches"),
+        ({"shares": False}, "does not see the checkpoints.*--workers-per-cell 1"),
     ],
 )
 def test_a_node_that_lacks_what_it_must_share_is_refused(difference, message):
@@ -42,6 +43,10 @@ def test_what_a_node_finds(tmp_path):
     assert "refused" in found.unreachable
     found = inspect_node("dsb2017", str(tmp_path), str(tmp_path / "absent.db"), None)
     assert (found.has_dataset, found.ledger_file, found.unreachable) == (False, None, "")
+    assert found.shares  # nothing has to be
+    signs = (tmp_path / "mlflow.db", tmp_path / "absent")
+    seen = [inspect_node("luna16", str(tmp_path), None, None, str(sign)).shares for sign in signs]
+    assert seen == [True, False]
 
 
 def test_without_the_extra_one_sentence_says_what_to_install(monkeypatch):
