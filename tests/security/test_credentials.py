@@ -132,7 +132,7 @@ def test_the_ui_gets_its_uri_by_its_environment_and_not_as_an_argument(monkeypat
     monkeypatch.setattr(ui, "open_ledger", lambda uri: Ledger(uri, None))
     monkeypatch.setattr(serving.subprocess, "Popen", Server)
     monkeypatch.setattr(serving.signal, "signal", lambda *_: None)
-    monkeypatch.setattr(serving, "_end_group", lambda _: None)
+    monkeypatch.setattr(serving, "_end", lambda _: None)
     assert ui.serve_ui(DATABASE, 5000) == 0
     holds_no_secret(" ".join(started["command"]))
     assert started["env"]["MLFLOW_BACKEND_STORE_URI"] == DATABASE
