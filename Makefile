@@ -174,9 +174,10 @@ bench: install-study  ## our training step beside PyTorch's: a table, a figure a
 	$(VENV)/bin/python benchmarks/step_time.py --torch-python $(BENCH_VENV)/bin/python --out build/bench
 
 # ---- development
+# One process of tests more than cores: many tests wait for something else.
 test: install-test  ## install, lint, types, tests but for a handful of slow ones (≤15 minutes on 2 cores)
 	$(MAKE) --no-print-directory lint
-	$(VENV)/bin/pytest --quiet --numprocesses 2 --dist loadfile --no-loadscope-reorder -m "not slow"
+	$(VENV)/bin/pytest --quiet --numprocesses 3 --dist loadfile --no-loadscope-reorder -m "not slow"
 
 test-slow: install-test  ## those: a real PostgreSQL, a server killed in mid-study, workers and nodes that come back
 	$(VENV)/bin/pytest --quiet -m slow
