@@ -77,8 +77,11 @@ def choose(
     if not fitting:
         least = min(options, key=lambda each: each.memory_bytes)
         quickest = min(options, key=lambda each: each.seconds)
+        limits = [] if memory_bytes is None else [f"{memory_bytes:,} bytes"]
+        limits += [] if seconds is None else [f"{seconds:,.6g} s"]
         raise EvidenceError(
-            f"none of {len(options)} trained arms is within the budget: the least memory was "
+            f"none of {len(options)} trained arms is within the budget of {' and '.join(limits)}: "
+            "the least memory was "
             f"{least.memory_bytes:,} bytes ({least.name}), the shortest training "
             f"{quickest.seconds:,.0f} s ({quickest.name})"
         )

@@ -167,7 +167,9 @@ def test_bad_requests(ledger):
     with pytest.raises(LedgerError, match="no finished cell of a study of luna16"):
         advise(ledger)
     write_study(ledger, asdict(CLAIM), failed=(), running=())
-    with pytest.raises(EvidenceError, match="none of 4 trained arms is within the budget"):
+    with pytest.raises(
+        EvidenceError, match="none of 4 trained arms is within the budget of 1,000,000 bytes"
+    ):
         advise(ledger, "--memory", "1MB")
     with pytest.raises(CapacityError, match="positive number of hours"):
         advise(ledger, "--hours", "0")
