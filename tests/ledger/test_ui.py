@@ -19,7 +19,10 @@ sys.exit(serve_ui(sys.argv[1], int(sys.argv[2])))
 """
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize(
+    "how",
+    [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow), signal.SIGKILL],
+)
 def test_no_process_survives_the_end_of_the_ui(how, tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

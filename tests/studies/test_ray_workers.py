@@ -123,6 +123,7 @@ def _is_of_a_cell(process) -> bool:
 
 
 @needs_ray
+@pytest.mark.slow
 def test_workers_on_two_nodes_train_the_bits_of_as_many_on_one_machine(
     cluster, study, on_this_machine, tmp_path
 ):

@@ -166,6 +166,7 @@ def study(ledger, tmp_path):
     return read_study(ledger, study)
 
 
+@pytest.mark.slow
 def test_each_cell_is_told_apart_and_what_has_changed_is_named(
     ledger, study, repository, tmp_path, monkeypatch
 ):
