@@ -175,11 +175,11 @@ bench: install-study  ## our training step beside PyTorch's: a table, a figure a
 
 # ---- development
 # One process of tests more than cores: many tests wait for something else.
-test: install-test  ## install, lint, types, tests but for a handful of slow ones (≤15 minutes on 2 cores)
+test: install-test  ## install, lint, types, tests but for the slow ones (≤15 minutes on 2 cores)
 	$(MAKE) --no-print-directory lint
 	$(VENV)/bin/pytest --quiet --numprocesses 3 --dist loadfile --no-loadscope-reorder -m "not slow"
 
-test-slow: install-test  ## those: a real PostgreSQL, a server killed in mid-study, workers and nodes that come back
+test-slow: install-test  ## those: a real PostgreSQL, a server killed in mid-study, workers on Ray, nodes that are lost
 	$(VENV)/bin/pytest --quiet -m slow
 
 faults: install-test  ## the faults that the tests inject on purpose: what is seen, what is lost, how it goes on; a table in build/faults.md

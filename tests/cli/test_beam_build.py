@@ -25,6 +25,7 @@ def data_build(source: Path, data_dir: Path, *options: str) -> subprocess.Comple
     )
 
 
+@pytest.mark.slow
 def test_the_command_builds_the_same_dataset(tmp_path: Path) -> None:
     source = draw_release(tmp_path / "release")
     digests = []

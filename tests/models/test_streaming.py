@@ -254,6 +254,7 @@ print(peak_memory_bytes() - before)
 """
 
 
+@pytest.mark.slow
 def test_peak_memory_falls_with_the_tile():
     peaks = []
     for tile in (0, 512, 192):

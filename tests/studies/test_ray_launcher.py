@@ -170,6 +170,7 @@ def test_what_ends_the_sweep_ends_the_cells(cluster, make_cell, tmp_path):
         time.sleep(0.1)
 
 
+@pytest.mark.slow
 @fault(
     "SIGKILL of a Ray node",
     sees="a line for each of its cells: lost_node",

@@ -161,6 +161,7 @@ def _light_group(make_cell, directory, watch):
 
 
 @needs_ray
+@pytest.mark.slow
 def test_the_death_of_a_supervisor_that_is_not_the_chiefs_ends_the_cell(
     cluster, make_cell, tmp_path
 ):
@@ -178,6 +179,7 @@ def test_the_death_of_a_supervisor_that_is_not_the_chiefs_ends_the_cell(
 
 
 @needs_ray
+@pytest.mark.slow
 def test_what_ends_the_sweep_ends_all_workers(cluster, make_cell, tmp_path):
     def stop(event):
         if isinstance(event, Progress):
@@ -189,6 +191,7 @@ def test_what_ends_the_sweep_ends_all_workers(cluster, make_cell, tmp_path):
 
 
 @needs_ray
+@pytest.mark.slow
 def test_more_workers_than_the_cluster_can_hold_are_refused_in_words(
     cluster, make_cell, monkeypatch
 ):

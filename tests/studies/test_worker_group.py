@@ -137,6 +137,7 @@ def of_a_group_left_alone(undisturbed, order, monkeypatch):
     return undisturbed["kept"]
 
 
+@pytest.mark.slow
 def test_workers_train_what_one_process_trains_to_rounding(
     order, monkeypatch, undisturbed, tmp_path
 ):
