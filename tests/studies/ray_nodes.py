@@ -21,6 +21,8 @@ import psutil
 
 SECONDS_TO_START = 120
 MEMORY_BYTES = 4_000_000_000
+# Of every cluster of this process: Ray keeps the first that it reads.
+TOKEN = secrets.token_hex(32)
 
 
 @dataclass
@@ -60,7 +62,7 @@ def ray_cluster(
     """
     settings = {
         "RAY_AUTH_MODE": "token",
-        "RAY_AUTH_TOKEN": secrets.token_hex(32),
+        "RAY_AUTH_TOKEN": TOKEN,
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
         "RAY_health_check_initial_delay_ms": "2000",
