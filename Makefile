@@ -183,7 +183,7 @@ test-slow: install-test  ## those: a real PostgreSQL, a server killed in mid-stu
 	$(VENV)/bin/pytest --quiet -m slow
 
 faults: install-test  ## the faults that the tests inject on purpose: what is seen, what is lost, how it goes on; a table in build/faults.md
-	$(VENV)/bin/pytest --quiet --numprocesses 2 --dist loadfile -m fault --fault-table build/faults.md
+	$(VENV)/bin/pytest --quiet --numprocesses 2 --dist loadfile -m fault --fault-table=build/faults.md
 	@cat build/faults.md
 
 fuzz: install-test  ## read MUTANTS spoilt files of every format; a table in build/fuzz (about 20 minutes on 2 cores)
