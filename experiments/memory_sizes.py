@@ -1,7 +1,7 @@
 """How large the study of resolution against batch is on each dataset, within which memory."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from experiments.sizes import SIZES as RESOLUTION_SIZES
 from experiments.sizes import Size
@@ -27,12 +27,23 @@ class MemorySize(Size):
 
 
 def _size(
-    like: Size, memory_bytes: int, batches: Mapping[float, int], budget_examples: int
+    like: Size,
+    memory_bytes: int,
+    batches: Mapping[float, int],
+    budget_examples: int,
+    *,
+    pilot: PilotDesign | None = None,
 ) -> MemorySize:
-    """A size of `resolution_matters`, within a memory; the budget divides by every batch."""
+    """A size of `resolution_matters`, within a memory; the budget divides by every batch.
+
+    Its pilot is that of `like`, on phantoms too, unless another is given for both.
+    """
     fields = {name: getattr(like, name) for name in Size.__dataclass_fields__}
     on_phantom = {**like.on_phantom}
     on_phantom.pop("budget_examples", None)
+    if pilot is not None:
+        fields["pilot"] = pilot
+        on_phantom.pop("pilot", None)
     return MemorySize(
         **{
             **fields,
@@ -48,7 +59,6 @@ def _size(
     )
 
 
-_RATES_ALONE = PilotDesign(learning_rates=(1e-3, 4e-3, 1.6e-2), most_budget_examples=None)
 _CT, _PATCHES = RESOLUTION_SIZES["luna16"], RESOLUTION_SIZES["metastasis_patches"]
 SIZES: Mapping[str, Mapping[str, MemorySize]] = {
     # Crops of 40 mm and small networks need little: these budgets are toys beside a network's own
@@ -57,10 +67,12 @@ SIZES: Mapping[str, Mapping[str, MemorySize]] = {
         "smoke": _size(_CT["smoke"], 110_000_000, {1.25: 2, 5.0: 128}, 640),
         # A batch of 2 takes 64 times the steps of one of 128: until both have converged is beyond
         # 20 minutes, so no budget is judged.
-        "small": replace(
-            _size(_CT["small"], 110_000_000, {1.25: 2, 2.5: 16, 5.0: 128}, 19_200),
-            pilot=_RATES_ALONE,
-            on_phantom={**_CT["small"].on_phantom, "pilot": _RATES_ALONE},
+        "small": _size(
+            _CT["small"],
+            110_000_000,
+            {1.25: 2, 2.5: 16, 5.0: 128},
+            19_200,
+            pilot=PilotDesign(learning_rates=(1e-3, 4e-3, 1.6e-2), most_budget_examples=None),
         ),
         "full": _size(_CT["full"], 160_000_000, {0.625: 2, 1.25: 8, 2.5: 64, 5.0: 512}, 196_608),
     },

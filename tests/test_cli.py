@@ -9,14 +9,13 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import psutil
 import pytest
-from PIL import Image
 
 from mlp_med.ledger.read import load_predictions, read_study
 from mlp_med.ledger.store import open_ledger
 from tests.faults import fault
+from tests.studies.noise_study import write_patches
 
 NUM_PATCHES = 120
 NUM_CELLS = 10  # two resolutions, the upsampled one, A/A and permuted labels; two seeds each
@@ -50,19 +49,8 @@ def mlp_med(*arguments: str, cwd: Path, code: int = 0) -> str:
 
 @pytest.fixture(scope="session")
 def patches(tmp_path_factory) -> Path:
-    """Patches of noise in Kaggle's layout; every other one has a darker centre and is positive."""
     root = tmp_path_factory.mktemp("source")
-    rng = np.random.default_rng(0)
-    (root / "train").mkdir()
-    lines = ["id,label"]
-    for number in range(NUM_PATCHES):
-        pixels = rng.normal((220, 160, 200), 25, (96, 96, 3))
-        pixels[32:64, 32:64] -= 8 * (number % 2)
-        patch_id = f"{number:040x}"
-        image = Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
-        image.save(root / "train" / f"{patch_id}.tif")
-        lines.append(f"{patch_id},{number % 2}")
-    (root / "train_labels.csv").write_text("\n".join(lines) + "\n")
+    write_patches(root, NUM_PATCHES)
     return root
 
 

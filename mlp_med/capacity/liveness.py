@@ -72,13 +72,14 @@ class _Walk:
         self.data = self.calls[0].input_names[0]
         self.sizes[self.data] = self.calls[0].inputs[0].num_bytes
         self.recomputed = {call.output_name for call in self.calls if call.recomputed_in}
+        self.consumers = Counter(source for call in self.calls for source in call.input_names)
 
     def alive_bytes(self) -> int:
         return sum(self.alive.values()) + self.private_bytes
 
     def forward(self) -> Iterator[int]:
         """Bytes alive while each layer works."""
-        consumers = Counter(source for call in self.calls for source in call.input_names)
+        consumers = self.consumers.copy()
         kept = set(self._backward_users()) - self.recomputed if self.training else set()
         last = self.calls[-1].output_name
         self.alive[self.data] = self.sizes[self.data]
@@ -133,10 +134,9 @@ class _Walk:
 
     def _is_shared(self, buffer: int, gradients: dict[str, int]) -> bool:
         """Whether this gradient is also that of another convolution's output, and of no sum."""
-        consumers = Counter(source for call in self.calls for source in call.input_names)
         return any(
             gradients.get(call.output_name) == buffer
-            and consumers[call.output_name] == 1
+            and self.consumers[call.output_name] == 1
             and self._weights_wait(call, needs)
             for call, needs in zip(self.calls, self.footprints, strict=True)
         )

@@ -112,5 +112,5 @@ def _untried(
         memory_bytes=budget.memory_bytes,
         num_cases=found.studies[0].plan["dataset"]["num_cases"],
         place=Place(platform=machine),
-        unit=UNITS.get(description.unit, description.unit),
+        unit=UNITS[description.unit],
     )

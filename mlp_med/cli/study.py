@@ -154,7 +154,7 @@ def study_run(
             )
             pilot = workflow.recorded_pilot(prepared)
             if pilot is None and prepared.size.pilot is not None:
-                if prepared.dataset.info.phantom:
+                if info.phantom:
                     command = workflow.pilot_command(prepared)
                     console.print(f"{NO_PHANTOM_PILOT} {command}", markup=False)
                 else:

@@ -119,8 +119,7 @@ def recorded_pilot(prepared: Prepared) -> "PilotResult | None":
     from mlp_med.phantoms.release import drawing
     from mlp_med.studies.pilot_record import read_pilot
 
-    piloted, dataset = _pilot_of(prepared.name), prepared.dataset.info.name
-    path = PILOTS / f"{piloted}-{dataset}-{prepared.size_name}.json"
+    path = PILOTS / _pilot_file(prepared)
     if not path.exists():
         return None
     found = read_pilot(path)
@@ -158,6 +157,11 @@ def _pilot_of(name: str) -> str:
     return getattr(find_study(name), "PILOT_OF", name)
 
 
+def _pilot_file(prepared: Prepared) -> str:
+    """What the record of its pilot is called."""
+    return f"{_pilot_of(prepared.name)}-{prepared.dataset.info.name}-{prepared.size_name}.json"
+
+
 def pilot_command(prepared: Prepared) -> str:
     """What records the pilot of this study on the phantom of its dataset again."""
     from experiments import find_study
@@ -165,7 +169,7 @@ def pilot_command(prepared: Prepared) -> str:
     piloted, dataset = _pilot_of(prepared.name), prepared.dataset.info.name
     by_hand = (
         f"mlp-med study pilot {piloted} --dataset {dataset} --size {prepared.size_name} "
-        f"--record experiments/pilots/{piloted}-{dataset}-{prepared.size_name}.json"
+        f"--record experiments/pilots/{_pilot_file(prepared)}"
     )
     if prepared.size_name != "small":
         return by_hand

@@ -81,9 +81,8 @@ def choose(
         limits += [] if seconds is None else [f"{seconds:,.6g} s"]
         raise EvidenceError(
             f"none of {len(options)} trained arms is within the budget of {' and '.join(limits)}: "
-            "the least memory was "
-            f"{least.memory_bytes:,} bytes ({least.name}), the shortest training "
-            f"{quickest.seconds:,.0f} s ({quickest.name})"
+            f"the least memory was {least.memory_bytes:,} bytes ({least.name}), "
+            f"the shortest training {quickest.seconds:,.0f} s ({quickest.name})"
         )
     taken, without_limit = best(fitting), best(options)
     loss = None

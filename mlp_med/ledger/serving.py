@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from mlp_med.errors import LedgerError
 from mlp_med.ledger import keeper as keeping
 
-SECONDS_TO_END = 20  # more than the keeper takes, which ends all else
+# More than the keeper takes, which ends all else.
+SECONDS_TO_END = keeping.SECONDS_TO_END + keeping.SECONDS_TO_KILL + 5
 # Its job workers outlive a SIGTERM, and nothing of ours is a job.
 ENVIRONMENT = {
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",

@@ -10,13 +10,14 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
+from mlp_med.reports.formatting import UNITS
+
 LUNG_WINDOW_HU = (-1000.0, 400.0)
 PANEL_INCHES = 1.7
 HEAD_INCHES = 0.6
 DOTS_PER_INCH = 150
 BAR_COLOUR = "white"
 OUTLINE = [withStroke(linewidth=2.5, foreground="black")]  # so that it is seen on any tissue
-UNIT_TEXT = {"mm": "mm", "um": "µm"}
 ROUND_NUMBERS = (1, 2, 5)
 
 
@@ -78,7 +79,7 @@ def draw_contact_sheet(
         verticalalignment="top",
     )
     for column, resolution in enumerate(resolutions):
-        panels[0][column].set_title(f"{resolution:g} {UNIT_TEXT[unit]}", fontsize=9)
+        panels[0][column].set_title(f"{resolution:g} {UNITS[unit]}", fontsize=9)
     for case, row in zip(cases, panels, strict=True):
         for resolution, panel in zip(resolutions, row, strict=True):
             _draw_crop(panel, case.crops[resolution], field, window)
@@ -171,7 +172,7 @@ def _draw_scale_bar(panel: Axes, field: tuple[float, float], unit: str) -> None:
     panel.text(
         left + length / 2,
         bottom - 0.03 * width,
-        f"{length:g} {UNIT_TEXT[unit]}",
+        f"{length:g} {UNITS[unit]}",
         color=BAR_COLOUR,
         fontsize=7,
         horizontalalignment="center",

@@ -21,12 +21,12 @@ DATASET, RESOLUTION, NUM_PATCHES = "metastasis_patches", 7.76, 60
 NOT_COMPARED = {"holder", "lease", "node", "cell_start"}
 
 
-def write_patches(source: Path) -> None:
+def write_patches(source: Path, num_patches: int = NUM_PATCHES) -> None:
     """Patches of noise in Kaggle's layout; every other one has a darker centre and is positive."""
     rng = np.random.default_rng(0)
     (source / "train").mkdir(parents=True)
     lines = ["id,label"]
-    for number in range(NUM_PATCHES):
+    for number in range(num_patches):
         pixels = rng.normal((220, 160, 200), 25, (96, 96, 3))
         pixels[32:64, 32:64] -= 8 * (number % 2)
         image = Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))

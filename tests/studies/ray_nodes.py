@@ -5,6 +5,7 @@ by SIGKILL is to lose the machine.
 """
 
 import contextlib
+import importlib.util
 import os
 import secrets
 import signal
@@ -18,6 +19,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
+import pytest
+
+from mlp_med.studies.cluster import free_ports
+
+# Looked for, not imported: Ray reads its token's environment when it is imported.
+needs_ray = pytest.mark.skipif(
+    importlib.util.find_spec("ray") is None, reason="the extra ray is not installed"
+)
 
 SECONDS_TO_START = 120
 MEMORY_BYTES = 4_000_000_000
@@ -79,7 +88,7 @@ def ray_cluster(
     # Short: Ray puts sockets there, whose paths may have 107 characters.
     with tempfile.TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True) as directory:
         try:
-            head = f"127.0.0.2:{_free_port('127.0.0.2')}"
+            head = f"127.0.0.2:{free_ports(1, '127.0.0.2')[0]}"
             nodes.append(_start(head, Path(directory), cpus, is_head=True))
             _wait_for(head, 1, nodes[0])
             for number in range(1, num_nodes):
@@ -110,12 +119,6 @@ def _start(head: str, root: Path, cpus: int, *, is_head: bool = False, number: i
     log = (directory / "start.log").open("wb")
     process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
     return Node(address, process, directory)
-
-
-def _free_port(address: str) -> int:
-    with socket.socket() as probe:
-        probe.bind((address, 0))
-        return probe.getsockname()[1]
 
 
 def _wait_for(head: str, num_nodes: int, node: Node) -> None:

@@ -1,7 +1,6 @@
 """A real Ray cluster of three nodes: what runs there is what runs here, and a node is lost."""
 
 import functools
-import importlib.util
 import os
 import subprocess
 import sys
@@ -21,12 +20,9 @@ from mlp_med.studies.worker import PRELOAD
 from tests.faults import fault
 from tests.studies.launcher_work import do_as_the_seed_says
 from tests.studies.noise_study import contents, noise_study
-from tests.studies.ray_nodes import ray_cluster
+from tests.studies.ray_nodes import needs_ray, ray_cluster
 
-# Looked for, not imported: Ray reads its token's environment when it is imported.
-pytestmark = pytest.mark.skipif(
-    importlib.util.find_spec("ray") is None, reason="the extra ray is not installed"
-)
+pytestmark = needs_ray
 
 NUM_CELLS = 6
 NEEDS = Needs(threads=1, memory_bytes=1_000_000_000)

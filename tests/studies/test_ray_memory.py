@@ -1,6 +1,5 @@
 """Ray's own memory monitor: what it ends is a failure with a name, and is not tried again."""
 
-import importlib.util
 import time
 from collections import Counter
 
@@ -14,16 +13,14 @@ from mlp_med.studies.room import Needs
 from mlp_med.studies.run import run_study
 from tests.faults import fault
 from tests.studies.launcher_work import do_as_the_seed_says
-from tests.studies.ray_nodes import ray_cluster
+from tests.studies.ray_nodes import needs_ray, ray_cluster
 from tests.studies.sweep_work import study_of
 
 SLEEPS = 5  # the seed of a cell that would run for ten minutes
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(
-    importlib.util.find_spec("ray") is None, reason="the extra ray is not installed"
-)
+@needs_ray
 @fault(
     "out-of-memory kill of a cell",
     sees="failed ARM: out_of_memory: ended by Ray, since node … was full",

@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-import importlib.util
 import os
 import time
 from collections import Counter
@@ -24,12 +23,7 @@ from mlp_med.studies.worker import PRELOAD
 from tests.faults import fault
 from tests.studies.launcher_work import do_as_the_seed_says
 from tests.studies.noise_study import contents, noise_study
-from tests.studies.ray_nodes import ray_cluster
-
-# Looked for, not imported: Ray reads its token's environment when it is imported.
-needs_ray = pytest.mark.skipif(
-    importlib.util.find_spec("ray") is None, reason="the extra ray is not installed"
-)
+from tests.studies.ray_nodes import needs_ray, ray_cluster
 
 NUM_WORKERS = 2
 NEEDS = Needs(threads=NUM_WORKERS, memory_bytes=2_000_000_000, num_workers=NUM_WORKERS)

@@ -108,12 +108,13 @@ class _RaySweep:
             _clear(running)
 
     def _start_what_has_room(self, nodes: list[Machine]) -> None:
-        self._require_nodes([node for node in nodes if node.cores])
+        with_cores = [node for node in nodes if node.cores]
+        self._require_nodes(with_cores)
         for job in list(self._waiting):
             if self._most_cells is not None and len(self._running) >= self._most_cells:
                 return
             if job.needs.num_workers > 1:
-                self._place(job, [node for node in nodes if node.cores])
+                self._place(job, with_cores)
                 continue
             taken = [
                 (each.machine.key, each.needs)

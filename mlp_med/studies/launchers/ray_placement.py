@@ -85,14 +85,13 @@ class Placement:
 
     def task(self, function: Any, number: int, **options: Any) -> Any:
         """The function as a Ray task in the place of a worker, with all that is there."""
-        given = dict(self._bundle)
         return in_bundle(
             function,
             self._group,
             number,
-            num_cpus=given["CPU"],
-            num_gpus=given.get("GPU", 0),
-            memory=given.get("memory"),
+            num_cpus=self._bundle["CPU"],
+            num_gpus=self._bundle.get("GPU", 0),
+            memory=self._bundle.get("memory"),
             **options,
         )
 
