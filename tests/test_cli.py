@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import os
 import re
 import subprocess
 import sys
@@ -14,37 +13,12 @@ import pytest
 
 from mlp_med.ledger.read import load_predictions, read_study
 from mlp_med.ledger.store import open_ledger
+from tests.command_line import COMMAND, mlp_med, own_environment
 from tests.faults import fault
 from tests.studies.noise_study import write_patches
 
 NUM_PATCHES = 120
 NUM_CELLS = 10  # two resolutions, the upsampled one, A/A and permuted labels; two seeds each
-
-
-COMMAND = [sys.executable, "-m", "mlp_med.cli"]
-
-
-def own_environment() -> dict[str, str]:
-    """The environment of a user; `make test` exports a ledger of its own, which is not meant."""
-    environment = os.environ | {"COLUMNS": "200", "PYTHONPATH": str(Path.cwd())}
-    environment.pop("MLFLOW_TRACKING_URI", None)
-    return environment
-
-
-def mlp_med(*arguments: str, cwd: Path, code: int = 0) -> str:
-    """Runs the command; returns what it printed, standard error included."""
-    done = subprocess.run(
-        [*COMMAND, *arguments],
-        cwd=cwd,
-        env=own_environment(),
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        timeout=300,
-    )
-    assert done.returncode == code, done.stdout
-    assert "Traceback" not in done.stdout
-    return done.stdout
 
 
 @pytest.fixture(scope="session")

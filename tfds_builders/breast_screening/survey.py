@@ -13,6 +13,7 @@ from mlp_med.imaging.crop import crop_size
 from mlp_med.imaging.radiograph import RadiographHeader, read_radiograph_header
 from tfds_builders.breast_screening.crops import FIELD_MM
 from tfds_builders.breast_screening.exams import TABLE, VIEWS, read_exams
+from tfds_builders.breast_screening.images import SUFFIXES, Images
 from tfds_builders.hashing import digest_of, hash_fraction
 from tfds_builders.phantom_marker import MARKER, is_phantom, unfinished_phantom
 from tfds_builders.problems import require_none
@@ -30,7 +31,6 @@ SPLIT_SALT = "breast_screening split"
 VALIDATION_SHARE = 0.15
 LARGEST_VALUE = 65_535
 NOT_ON_DISK = "exams with an image that is not on disk"
-SUFFIXES = (".dicom", ".dcm")
 
 
 @dataclass
@@ -105,8 +105,9 @@ def survey_source(root: Path, task: str = ASSESSMENT) -> Survey:
     problems, skipped = unfinished_phantom(root), {}
     exams = read_exams(root, problems, skipped)
     headers: dict[str, tuple[RadiographHeader, ...]] = {}
+    images = Images(root / "images", problems)
     for row in exams.to_dict("records"):
-        views = _headers(root, row, problems, skipped)
+        views = _headers(images, row, problems, skipped)
         if views is not None:
             headers[row["id"]] = views
     used = exams[exams["id"].isin(headers)].reset_index(drop=True)
@@ -126,7 +127,7 @@ def survey_source(root: Path, task: str = ASSESSMENT) -> Survey:
     )
     if not problems:
         survey.problems += _splits_without_a_class(survey)
-    survey.warnings += _warnings(survey)
+    survey.warnings += [*images.warnings(), *_warnings(survey)]
     return survey
 
 
@@ -181,13 +182,13 @@ def _require_layout(root: Path) -> None:
 
 
 def _headers(
-    root: Path, exam: dict[str, Any], problems: list[str], skipped: dict[str, int]
+    images: Images, exam: dict[str, Any], problems: list[str], skipped: dict[str, int]
 ) -> tuple[RadiographHeader, ...] | None:
     """Those of the four views in the order of the channels; None where one cannot be used."""
     headers, reason = [], ""
     for laterality, view in VIEWS:
         name = exam[f"{laterality} {view}"]
-        path = _image(root, exam["id"], name)
+        path = images.find(exam["id"], name)
         if path is None:
             reason = NOT_ON_DISK
             break
@@ -196,22 +197,14 @@ def _headers(
         except ImageError as error:
             problems.append(str(error))
             return None
-        reason = reason or _unfit(headers[-1], view)
+        reason = reason or _unfit(headers[-1], laterality, view)
     if reason:
         skipped[reason] = skipped.get(reason, 0) + 1
         return None
     return tuple(headers)
 
 
-def _image(root: Path, study: str, image: str) -> Path | None:
-    for suffix in SUFFIXES:
-        path = root / "images" / study / f"{image}{suffix}"
-        if path.is_file():
-            return path
-    return None
-
-
-def _unfit(header: RadiographHeader, view: str) -> str:
+def _unfit(header: RadiographHeader, laterality: str, view: str) -> str:
     """Why an image cannot be used although it can be read; "" if it can."""
     if header.spacing_mm is None:
         return "exams with an image that does not say how large a pixel is"
@@ -221,6 +214,8 @@ def _unfit(header: RadiographHeader, view: str) -> str:
         return "exams with an implant"
     if header.view and header.view != view:
         return f"exams with an image that says that it is another view ({header.view})"
+    if header.laterality in ("L", "R") and header.laterality != laterality:
+        return f"exams with an image that says that it is of the other breast ({header.laterality})"
     low, high = header.value_range
     if header.dtype == "float32" or low < 0 or high > LARGEST_VALUE:
         return "exams with an image whose values are not whole numbers of at most 16 bits"
@@ -262,6 +257,6 @@ def _digest(root: Path) -> str:
     parts: list[str | bytes] = [(root / TABLE).read_bytes()]
     if is_phantom(root):
         parts.append((root / MARKER).read_bytes())
-    files = sorted(path for path in (root / "images").rglob("*") if path.suffix in SUFFIXES)
+    files = sorted(path for path in (root / "images").rglob("*") if path.suffix.lower() in SUFFIXES)
     sizes = (f"{path.relative_to(root).as_posix()} {path.stat().st_size}" for path in files)
     return digest_of([*parts, *sizes])

@@ -159,14 +159,14 @@ def _film(films: Films, shown: list[Path], row: object) -> Path | None:
         films.skip("lesions with several mammograms in their folder")
         return None
     path, header = next(iter(headers.items()))
-    reason = _unfit(header, row.view)
+    reason = _unfit(header, row.side, row.view)
     if reason:
         films.skip(reason)
         return None
     return path
 
 
-def _unfit(header: RadiographHeader, view: str) -> str:
+def _unfit(header: RadiographHeader, side: str, view: str) -> str:
     """Why a film cannot be used although it can be read; "" if it can."""
     if header.body_part not in ("", "BREAST"):
         return f"lesions on a radiograph of another body part ({header.body_part.lower()})"
@@ -174,6 +174,8 @@ def _unfit(header: RadiographHeader, view: str) -> str:
         return "lesions on a mammogram with an implant"
     if header.view and header.view != view:
         return f"lesions whose mammogram says that it is another view ({header.view})"
+    if header.laterality in ("L", "R") and header.laterality != side[0]:  # of LEFT or RIGHT
+        return f"lesions whose mammogram says that it is of the other breast ({header.laterality})"
     low, high = header.value_range
     if header.dtype == "float32" or low < 0 or high > LARGEST_VALUE:
         return "lesions on a mammogram whose values are not whole numbers of at most 16 bits"

@@ -140,6 +140,38 @@ def test_an_image_that_is_missing_or_no_plain_mammogram_takes_its_exam_out(relea
     assert any("train split has 0 exams of BI-RADS 1" in found for found in report.problems)
 
 
+def test_an_image_of_the_other_breast_takes_its_exam_out(release):
+    first, second, *_ = exam(TRAIN[0])
+    write_image(release, first, ImageLaterality=second.laterality)
+    write_image(release, second, ImageLaterality=second.laterality)
+    report = check(release)
+    reason = f"exams with an image that says that it is of the other breast ({second.laterality})"
+    assert report.skipped == {reason: 1}
+
+
+def test_names_that_differ_in_upper_and_lower_case_only_are_taken_as_meant(release):
+    before = check(release)
+    images = release / "images"
+    for folder in list(images.iterdir()):
+        for path in list(folder.iterdir()):
+            path.rename(path.with_name(path.name.upper()))
+        folder.rename(images / folder.name.upper())
+    after = check(release)
+    assert (after.problems, after.skipped, after.examples) == ([], {}, before.examples)
+    assert any("44 images differ from the table in upper and lower" in w for w in after.warnings)
+
+
+def test_two_files_that_may_both_be_meant_are_a_problem(release):
+    path = release / exam(TRAIN[0])[0].path
+    for name in (path.name.upper(), path.stem.upper() + ".DCM"):
+        path.with_name(name).write_bytes(path.read_bytes())
+    assert check(release).problems == []
+    path.unlink()
+    (problem,) = check(release).problems
+    assert path.name.upper() in problem
+    assert "keep one" in problem
+
+
 def test_a_file_that_is_cut_short_is_a_problem_and_nothing_is_written(release, tmp_path):
     path = release / exam(TRAIN[0])[0].path
     path.write_bytes(path.read_bytes()[:-100])

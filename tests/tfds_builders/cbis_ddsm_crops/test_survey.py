@@ -146,6 +146,15 @@ def test_a_film_that_is_no_such_mammogram_is_skipped_with_the_reason(copy, eleme
     assert report.examples["train"]["lesion"] == 7
 
 
+def test_a_film_of_the_other_breast_is_skipped_and_counted(copy):
+    side, other = ("L", "R") if CASES[2].side == "LEFT" else ("R", "L")
+    film, pixels = film_of(copy, CASES[2]), np.zeros((2900, 500), np.uint16)
+    reason = f"lesions whose mammogram says that it is of the other breast ({other})"
+    for stated, skipped in ((side, 0), (other, 1), ("U", 0)):  # U: unpaired
+        rewrite(film, pixels, ImageLaterality=stated)
+        assert check(copy).skipped.get(reason, 0) == skipped
+
+
 def test_an_implant_displaced_view_is_skipped_and_counted(release, copy):
     write_tables(copy, [*CASES, Case(CASES[0].patient, view="MLOID")])
     report = check(copy)
