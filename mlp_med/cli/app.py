@@ -60,6 +60,15 @@ Task = Annotated[
         "assessment (BI-RADS 1, 2, ≥3) or suspicion (≥3 or not).",
     ),
 ]
+NegativesPerPositive = Annotated[
+    float | None,
+    typer.Option(
+        "--negatives",
+        min=1,
+        help="luna16 and luna16_fields: non-nodules kept a nodule, 3 by default; 1000 keeps all "
+        "candidates, for a FROC over whole scans.",
+    ),
+]
 DataDir = Annotated[Path, typer.Option("--data-dir", help="TFDS's data directory.")]
 StudyName = Annotated[str, typer.Argument(help="See `mlp-med study list`.")]
 StudyDataset = Annotated[

@@ -12,6 +12,7 @@ from mlp_med.cli.app import (
     DataDir,
     DatasetName,
     FieldMm,
+    NegativesPerPositive,
     Resolutions,
     Source,
     SpacingMm,
@@ -24,6 +25,7 @@ from mlp_med.cli.datasets import (
     beam_options,
     build_dataset,
     find_dataset,
+    negatives_option,
     table_options,
     task_option,
 )
@@ -57,12 +59,14 @@ def data_build(
     field_mm: FieldMm = None,
     spacing_mm: SpacingMm = None,
     task: Task = None,
+    negatives_per_positive: NegativesPerPositive = None,
     beam_runner: BeamRunner = None,
     beam_option: BeamOptions = None,
 ) -> None:
     """Build the same crops at several resolutions as TFDS datasets."""
     options = table_options(dataset, field_mm, spacing_mm)
     options |= task_option(dataset, task)
+    options |= negatives_option(dataset, negatives_per_positive)
     options |= beam_options(workers, beam_runner, beam_option)
     for builder in build_dataset(dataset, source, data_dir, resolution, workers, **options):
         counts = ", ".join(f"{s.num_examples} {name}" for name, s in builder.info.splits.items())

@@ -9,6 +9,7 @@ from mlp_med.cli.app import console
 from mlp_med.errors import DatasetError
 
 WITH_TASKS = ("cbis_ddsm_crops", "breast_screening")
+OF_CANDIDATES = ("luna16", "luna16_fields")
 
 
 def find_dataset(name: str):  # type: ignore[no-untyped-def]  # its type would import TFDS
@@ -67,6 +68,18 @@ def task_option(dataset: str, task: str | None) -> dict[str, Any]:
         known = " and ".join(WITH_TASKS)
         raise DatasetError(f"--task is for the datasets {known}; {dataset} has one task")
     return {"task": task}
+
+
+def negatives_option(dataset: str, negatives_per_positive: float | None) -> dict[str, Any]:
+    """How many non-nodules are kept; refused for a dataset that has no candidates."""
+    if negatives_per_positive is None:
+        return {}
+    if dataset not in OF_CANDIDATES:
+        known = " and ".join(OF_CANDIDATES)
+        raise DatasetError(
+            f"--negatives is for the datasets {known}; {dataset} has no candidates to choose from"
+        )
+    return {"negatives_per_positive": negatives_per_positive}
 
 
 def beam_options(

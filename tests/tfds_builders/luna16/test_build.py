@@ -11,8 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
+from typer.testing import CliRunner
 
 import tfds_builders
+from mlp_med.cli.app import app
+from mlp_med.cli.datasets import negatives_option
 from mlp_med.errors import DatasetError, ImageError, SourceError
 from mlp_med.imaging.crop import render_crop
 from mlp_med.imaging.volume import read_volume
@@ -163,6 +166,21 @@ def test_options_stay_with_the_dataset(tiny_source: Callable, tmp_path: Path) ->
     tfds_builders.open_config("luna16", 5.0, data_dir, source.root)
     with pytest.raises(DatasetError, match=r"negatives_per_positive = 1.0, not 3.0"):
         build(source.root, data_dir, [2.5], num_workers=1)
+
+
+def test_the_command_keeps_as_many_negatives_as_it_is_told(tiny_source, tmp_path):
+    """All of them for a FROC over whole scans; what is built with them needs no option later."""
+    source, data_dir = tiny_source(), tmp_path / "data"
+    several = ["--data-dir", str(data_dir), "--resolution", "5", "--workers", "1"]
+    command = ["data", "build", "luna16", "--source", str(source.root), *several]
+    done = CliRunner().invoke(app, [*command, "--negatives", "1000"])
+    assert done.exit_code == 0, done.output
+    builder = tfds_builders.open_config("luna16", 5.0, data_dir)
+    labels = [int(example["label"]) for example in examples(builder).values()]
+    in_table = [line.rsplit(",", 1)[1] for line in source.candidates[1:]]
+    assert labels.count(0) == in_table.count("0")
+    with pytest.raises(DatasetError, match=r"no candidates to choose from"):
+        negatives_option("dsb2017", 1000.0)
 
 
 @pytest.mark.parametrize(
