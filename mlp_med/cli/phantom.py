@@ -115,7 +115,12 @@ def phantom_cbis_ddsm_crops(
 @phantom_app.command("breast_screening")
 def phantom_breast_screening(
     out: Out,
-    exams: Annotated[int, typer.Option("--exams", min=20, help="Four images each.")] = 60,
+    exams: Annotated[
+        int,
+        typer.Option(
+            "--exams", min=20, help="Four images each; of fewer than 120 a split may lack a class."
+        ),
+    ] = 160,
     seed: Seed = 0,
     workers: Workers = None,
 ) -> None:
