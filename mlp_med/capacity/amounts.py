@@ -42,6 +42,8 @@ def show_bytes(num_bytes: int) -> str:
         if 2000 * size >= 1999 * scale or power == 0:  # what rounds to 1,000 of a unit is 1 more
             # Whole numbers are divided as such, since a float knows 16 digits at most.
             hundredths = (size * 100 + scale // 2) // scale
-            digits = 0 if hundredths >= 10_000 or power == 0 else 1 if hundredths >= 1000 else 2
+            if hundredths >= 10_000 or power == 0:
+                return f"{sign}{(hundredths + 50) // 100:,} {unit}"
+            digits = 1 if hundredths >= 1000 else 2
             return f"{sign}{hundredths / 100:,.{digits}f} {unit}"
     raise AssertionError("unreachable: the last power is 0")

@@ -3,7 +3,7 @@
 import dataclasses
 from dataclasses import dataclass
 
-from mlp_med.capacity.inverse import Tiling, fewest_tiles, finest_grid, largest_batch
+from mlp_med.capacity.inverse import fewest_tiles, finest_grid, largest_batch
 from mlp_med.capacity.memory import (
     PROCESS_BASE_BYTES,
     RUNNING_BYTES,
@@ -26,15 +26,15 @@ class Fit:
 
     Attributes:
         fits: whether the workload does as it stands.
-        batch: the largest at this resolution; 0 where not even one example fits.
+        batch: the most examples at once at this resolution; 0 where not even one fits.
         grid: the workload on the finest grid at this batch; None where none fits.
-        tiling: the fewest tiles at this resolution and batch; None where none do.
+        tiled: the workload as the fewest tiles at this resolution and batch; None where none fit.
     """
 
     fits: bool
     batch: int
     grid: Workload | None
-    tiling: Tiling | None
+    tiled: Workload | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,5 +95,5 @@ def fit_into(workload: Workload, budget: int, place: Place) -> Fit:
         fits=place.needed(workload) <= budget,
         batch=largest_batch(workload, budget, place.needed),
         grid=finest_grid(workload, budget, place.needed),
-        tiling=fewest_tiles(workload, budget, place.needed),
+        tiled=fewest_tiles(workload, budget, place.needed),
     )

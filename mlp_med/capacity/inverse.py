@@ -1,24 +1,11 @@
 """The plan turned round: what is the most that fits into a budget of memory."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from mlp_med.capacity.workload import Workload
 
 NeededBytes = Callable[[Workload], int]
-
-
-@dataclass(frozen=True)
-class Tiling:
-    """An example cut into tiles of one size that go through the network one at a time.
-
-    Attributes:
-        num_tiles: a power of two; the longest edge is halved again and again.
-        workload: of one tile.
-    """
-
-    num_tiles: int
-    workload: Workload
 
 
 def largest_batch(workload: Workload, budget: int, needed: NeededBytes) -> int:
@@ -42,23 +29,18 @@ def finest_grid(workload: Workload, budget: int, needed: NeededBytes) -> Workloa
     return on_grid(steps) if steps else None
 
 
-def fewest_tiles(workload: Workload, budget: int, needed: NeededBytes) -> Tiling | None:
-    """The fewest equal tiles that fit one batch at a time; None if none does.
+def fewest_tiles(workload: Workload, budget: int, needed: NeededBytes) -> Workload | None:
+    """The same trained as the fewest tiles that fit; None if no number of them does.
 
-    Tiles do not overlap; a network that sees tiles sees no more than a tile's surroundings, which
-    is what a study of splitting measures.
+    A split cuts every axis into as many pieces, which must be equal and hold one of the stem's
+    blocks (`mlp_med.training.tiles`). The whole images of a batch stay in memory beside them.
     """
-    voxels, num_tiles = list(workload.tile_voxels), workload.num_tiles
-    while True:
-        tile = replace(workload, voxels=tuple(voxels), split=1)
-        if needed(tile) <= budget:
-            return Tiling(num_tiles, tile)
-        longest = voxels.index(max(voxels))
-        if voxels[longest] <= workload.stride:
-            return None
-        steps = voxels[longest] // workload.stride
-        voxels[longest] = -(-steps // 2) * workload.stride
-        num_tiles *= 2
+    for split in range(workload.split, min(workload.voxels) // workload.stride + 1):
+        if all(edge % split == 0 for edge in workload.voxels):
+            tiled = replace(workload, split=split)
+            if needed(tiled) <= budget:
+                return tiled
+    return None
 
 
 def _largest(fits: Callable[[int], bool]) -> int:

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -53,7 +54,8 @@ def advise(
     from experiments import STUDIES
     from mlp_med.capacity.platforms import catalogue as read_catalogue
     from mlp_med.capacity.platforms import find_platform
-    from mlp_med.ledger.store import open_ledger
+    from mlp_med.errors import LedgerError
+    from mlp_med.ledger.store import existing_ledger
     from mlp_med.pipelines.datasets import describe
     from mlp_med.reports.advice import advise as choose_within
     from mlp_med.reports.advice_options import load_options, studies_of
@@ -61,7 +63,12 @@ def advise(
 
     machine = None if platform is None else find_platform(platform, read_catalogue(catalogue))
     budget = _budget(memory, hours, machine)
-    ledger = open_ledger(tracking_uri)
+    ledger = existing_ledger(tracking_uri)
+    if ledger is None:
+        raise LedgerError(
+            f"{tracking_uri}: there is no such ledger, so no finished cell to advise by; run a "
+            "study first, or give the ledger's --tracking-uri"
+        )
     studies = studies_of(ledger, list(STUDIES), dataset, study or ())
     description = describe(dataset, data_dir)
     elsewhere = None
@@ -81,7 +88,7 @@ def _budget(memory: str | None, hours: float | None, machine: "Platform | None")
     from mlp_med.errors import CapacityError
     from mlp_med.reports.advice import Budget
 
-    if hours is not None and not hours > 0:
+    if hours is not None and not 0 < hours < math.inf:
         raise CapacityError(f"expected a positive number of hours, got {hours:g}")
     limits = [parse_bytes(memory)] if memory is not None else []
     limits += [machine.memory_bytes] if machine is not None else []

@@ -97,11 +97,12 @@ def dry_run(
     retry_failed: bool,
 ) -> list[str]:
     """What would run where; the ledger is read if there is one, and no file is written."""
+    from mlp_med.ledger.store import existing_ledger
     from mlp_med.studies.cell_needs import survey
     from mlp_med.studies.forecast import cell_seconds
     from mlp_med.studies.launchers.dry_run import dry_run_lines
 
-    ledger = _existing_ledger(tracking_uri)
+    ledger = existing_ledger(tracking_uri)
     pending = _pending(study, ledger, retry_failed)
     found = survey(pending, Path(study.dataset_info.data_dir)) if pending else None
     seconds, origin = cell_seconds(study, ledger)
@@ -124,15 +125,6 @@ def _machines(address: str | None, workers: int | None, num_gpus: int) -> "list[
 
     with joined(address):
         return machines()
-
-
-def _existing_ledger(tracking_uri: str) -> "Ledger | None":
-    from mlp_med.ledger.store import SQLITE_PREFIX, open_ledger
-
-    path = tracking_uri.removeprefix(SQLITE_PREFIX)
-    if path != tracking_uri and not Path(path).exists():
-        return None
-    return open_ledger(tracking_uri)
 
 
 def _pending(study: "Study", ledger: "Ledger | None", retry_failed: bool) -> "list[Cell]":

@@ -24,6 +24,8 @@ PRECISIONS = {
     "bf16": "mixed_bfloat16",
     "mixed_bfloat16": "mixed_bfloat16",
 }
+MOST_VOXELS_AN_EDGE = 10**9
+NOT_EVEN_ONE = "none, not even one example"
 
 
 @app.command("plan")
@@ -65,23 +67,30 @@ def plan(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Peak memory of a training cell, line by line; with a budget, the most that fits into it."""
-    import mlp_med.quiet_tensorflow  # noqa: F401  # before the layers import TensorFlow
     from mlp_med.capacity.amounts import parse_bytes
-    from mlp_med.capacity.budget import Place, fit_into
     from mlp_med.capacity.platforms import catalogue as read_catalogue
     from mlp_med.capacity.platforms import find_platform
     from mlp_med.errors import CapacityError
-    from mlp_med.pipelines.datasets import describe
 
     budget = None if memory is None else parse_bytes(memory)
     machine = None if platform is None else find_platform(platform, read_catalogue(catalogue))
     if budget is None and machine is not None:
         budget = machine.memory_bytes
-    policy, notes = _precision(precision, machine)
+    if probe and machine is not None and not machine.holds_process:
+        raise CapacityError(
+            f"a probe measures this machine, and {machine.title} is none that it can be measured "
+            "for; leave out --probe, or --platform"
+        )
     if accumulation < 1 or batch % accumulation:
         raise CapacityError(
             f"expected a number of micro-batches that divides the batch {batch}, got {accumulation}"
         )
+
+    import mlp_med.quiet_tensorflow  # noqa: F401  # before the layers import TensorFlow
+    from mlp_med.capacity.budget import Place, fit_into
+    from mlp_med.pipelines.datasets import describe
+
+    policy, notes = _precision(precision, machine)
     description = describe(dataset, data_dir)
     workload = _workload(
         description,
@@ -146,10 +155,11 @@ def _workload(
     if field_mm is not None:
         field = field_mm * 1000 if description.unit == "um" else field_mm
         fields = (field,) * description.spatial_dims
-    if not resolution > 0 or not min(fields) > 0 or min(fields) / resolution < 1:
+    if not resolution > 0 or not 1 <= min(fields) / resolution <= MOST_VOXELS_AN_EDGE:
         raise CapacityError(
-            f"expected a positive resolution and a field of at least one voxel, got {resolution:g} "
-            f"and {min(fields):g} {UNITS[description.unit]}"
+            "expected a positive resolution and a field of at least one voxel, and at most "
+            f"{MOST_VOXELS_AN_EDGE:,} along an edge, got {resolution:g} and {min(fields):g} "
+            f"{UNITS[description.unit]}"
         )
     if settings["norm"] not in ("batch", "group", "none"):
         raise CapacityError(f"expected norm batch, group or none, got {settings['norm']!r}")
@@ -223,14 +233,15 @@ def _content(
     if fit is not None:
         content["budget_bytes"] = budget
         content["fits"] = fit.fits
-        content["largest_batch"] = fit.batch
+        content["largest_batch"] = fit.batch * workload.accumulation_steps
         content["finest"] = fit.grid and {
             "voxels": list(fit.grid.voxels),
             "resolution": spacing(fit.grid),
         }
-        content["fewest_tiles"] = fit.tiling and {
-            "tiles": fit.tiling.num_tiles,
-            "voxels": list(fit.tiling.workload.voxels),
+        content["fewest_tiles"] = fit.tiled and {
+            "split": fit.tiled.split,
+            "tiles": fit.tiled.num_tiles,
+            "voxels": list(fit.tiled.tile_voxels),
         }
     return content
 
@@ -268,11 +279,15 @@ def _show(
         f"{'fits' if fit.fits else 'does not fit'} into {show_bytes(budget)}; within it:",
         markup=False,
     )
-    batch = f"{fit.batch:,}" if fit.batch else "none, not even one example"
+    batch = f"{fit.batch * workload.accumulation_steps:,}" if fit.batch else NOT_EVEN_ONE
+    if fit.batch and micro:
+        batch += f" ({fit.batch:,} at once{micro})"
     console.print(f"  largest batch at this resolution: {batch}", markup=False)
     grid = f"{spacing(fit.grid):.3g} {unit} ({fit.grid.grid})" if fit.grid else "none"
     console.print(f"  finest resolution at this batch: {grid}", markup=False)
-    tiles = (
-        f"{fit.tiling.num_tiles:,} tiles of {fit.tiling.workload.grid}" if fit.tiling else "none"
-    )
-    console.print(f"  fewest splits at this resolution and batch: {tiles}", markup=False)
+    tiles = "none (the whole images of a batch stay in memory beside the tiles)"
+    if fit.tiled is not None:
+        edges = "×".join(map(str, fit.tiled.tile_voxels))
+        tiles = f"{fit.tiled.split}, {fit.tiled.num_tiles:,} tiles of {edges}"
+        tiles = tiles if fit.tiled.split > 1 else "1, the whole image at once"
+    console.print(f"  smallest --split at this resolution and batch: {tiles}", markup=False)

@@ -119,6 +119,14 @@ def open_ledger(tracking_uri: str) -> Ledger:
     return Ledger(tracking_uri, _connect(tracking_uri))
 
 
+def existing_ledger(tracking_uri: str) -> Ledger | None:
+    """The ledger, or None where it would be a database that is not there: to look makes none."""
+    path = tracking_uri.removeprefix(SQLITE_PREFIX)
+    if path != tracking_uri and not Path(path).exists():
+        return None
+    return open_ledger(tracking_uri)
+
+
 @contextmanager
 def ledger_errors(action: str) -> Iterator[None]:
     """Turns what MLflow, a database or the disk raise while doing `action` into a LedgerError.

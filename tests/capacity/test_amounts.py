@@ -47,6 +47,7 @@ def test_a_whole_number_of_a_unit_is_exact(number, unit):
         (999_500_000, "1.00 GB"),
         (-1_500_000, "-1.50 MB"),
         (10**21, "1,000 EB"),
+        (10**600, f"{10**582:,} EB"),
     ],
 )
 def test_bytes_for_a_reader(num_bytes, expected):

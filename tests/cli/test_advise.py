@@ -163,6 +163,13 @@ def test_studies_of_another_code_or_data_do_not_mix_unless_chosen(ledger):
     assert advised(ledger, "--study", old)["studies"] == [old]
 
 
+def test_a_ledger_that_is_not_there_is_not_begun(tmp_path):
+    nowhere = f"sqlite:///{tmp_path}/runs/mlflow.db"
+    with pytest.raises(LedgerError, match="there is no such ledger"):
+        CliRunner().invoke(app, ["advise", "--tracking-uri", nowhere], catch_exceptions=False)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_bad_requests(ledger):
     with pytest.raises(LedgerError, match="no finished cell of a study of luna16"):
         advise(ledger)
@@ -173,5 +180,7 @@ def test_bad_requests(ledger):
         advise(ledger, "--memory", "1MB")
     with pytest.raises(CapacityError, match="positive number of hours"):
         advise(ledger, "--hours", "0")
+    with pytest.raises(CapacityError, match="positive number of hours"):
+        advise(ledger, "--hours", "inf")
     with pytest.raises(CapacityError, match="16GB"):
         advise(ledger, "--memory", "lots")

@@ -44,7 +44,33 @@ def test_a_budget_is_answered_with_the_most_that_fits():
     assert 1 <= found["largest_batch"] < 16
     assert plan(*words, "--batch", str(found["largest_batch"]), "--precision", "bf16")["fits"]
     assert found["finest"]["resolution"] > 0.625
-    assert found["fewest_tiles"]["tiles"] > 1
+    assert found["fewest_tiles"] is None  # 16 whole lungs alone are more
+    assert "stay in memory beside the tiles" in run(*words, "--batch", "16")
+
+
+def test_the_split_that_is_named_is_the_smallest_that_fits():
+    words = ["--resolution", "0.625", "--field-mm", "320", "--batch", "16", "--memory", "80GB"]
+    found = plan(*words)
+    split = found["fewest_tiles"]["split"]
+    assert split > 1
+    assert found["fewest_tiles"]["tiles"] == split**3
+    assert f"smallest --split at this resolution and batch: {split}, {split**3}" in run(*words)
+    assert plan(*words, "--split", str(split))["fits"]
+    assert not plan(*words, "--split", str(split // 2))["fits"]  # 512 voxels: powers of two
+
+
+def test_the_largest_batch_counts_what_is_accumulated():
+    words = ["--resolution", "0.625", "--field-mm", "320", "--memory", "80GB"]
+    accumulated = ["--accumulation", "4"]
+    found = plan(*words, *accumulated, "--batch", "16")
+    largest = found["largest_batch"]
+    assert found["fits"]
+    assert largest >= 16
+    assert plan(*words, *accumulated, "--batch", str(largest))["fits"]
+    assert not plan(*words, *accumulated, "--batch", str(largest + 4))["fits"]
+    assert f"{largest} ({largest // 4} at once, 4 times)" in run(
+        *words, *accumulated, "--batch", "16"
+    )
 
 
 def test_a_platform_brings_its_memory_and_is_called_predicted():
@@ -115,6 +141,13 @@ def test_slides_are_in_micrometres():
         (["--resolution", "-1"], CapacityError, "positive resolution"),
         (["--resolution", "nan"], CapacityError, "positive resolution"),
         (["--resolution", "80"], CapacityError, "at least one voxel"),
+        (["--resolution", "1e-300"], CapacityError, "at most 1,000,000,000 along an edge"),
+        (["--resolution", "1", "--field-mm", "inf"], CapacityError, "at most 1,000,000,000"),
+        (
+            ["--resolution", "1.25", "--probe", "--platform", "h100"],
+            CapacityError,
+            "a probe measures this machine",
+        ),
         (["--resolution", "1.25", "--batch", "9", "--accumulation", "2"], CapacityError, "divides"),
         (["--resolution", "1.25", "--model", "unet"], StudyError, "expected a model out of"),
         (["--resolution", "1.25", "--dataset", "mnist"], DatasetError, "no dataset 'mnist'"),
