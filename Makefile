@@ -93,12 +93,12 @@ mammography-pilot: install-study  ## its learning rates and budget chosen again,
 	$(MLP_MED) phantom cbis_ddsm_crops $(DATA)/phantom-cbis-ddsm --patients $(PATIENTS) --seed 0
 	$(MLP_MED) study pilot resolution_matters --dataset cbis_ddsm_crops --size small --source $(DATA)/phantom-cbis-ddsm --data-dir $(DATA)/tfds --record experiments/pilots/resolution_matters-cbis_ddsm_crops-small.json
 
-screening: install-study  ## the resolution study on a phantom of screening exams, three classes, small, report (≤20 minutes on 2 cores)
+screening: install-study  ## the resolution study on a phantom of screening exams, three classes, small, report (≤30 minutes on 2 cores)
 	$(MLP_MED) phantom breast_screening $(DATA)/phantom-screening --exams $(EXAMS) --seed 0
 	$(MLP_MED) study run resolution_matters --dataset breast_screening --size small --source $(DATA)/phantom-screening --data-dir $(DATA)/tfds
 	$(MLP_MED) report resolution_matters --dataset breast_screening --size small --out $(REPORTS)/screening
 
-screening-pilot: install-study  ## its learning rates and budget chosen again, and their committed record, without which it ends in no verdict
+screening-pilot: install-study  ## its learning rates and budget chosen again, and their committed record
 	$(MLP_MED) phantom breast_screening $(DATA)/phantom-screening --exams $(EXAMS) --seed 0
 	$(MLP_MED) study pilot resolution_matters --dataset breast_screening --size small --source $(DATA)/phantom-screening --data-dir $(DATA)/tfds --record experiments/pilots/resolution_matters-breast_screening-small.json
 
