@@ -27,6 +27,11 @@ from mlp_med.training.memory import peak_memory_bytes
 POLL_SECONDS = 0.5
 
 
+# What TensorFlow raises where a tensor finds no room, on a GPU above all; known by its name, since
+# a process that runs cells need not have imported TensorFlow.
+OUT_OF_MEMORY_OF_TENSORFLOW = "ResourceExhaustedError"
+
+
 @dataclass
 class CellProcess:
     """A cell's process, as its parent knows it.
@@ -96,10 +101,13 @@ def outcome_of(job: CellProcess) -> Done | Failed:
     """How a process that is gone has ended."""
     if isinstance(job.outcome, Done):
         return job.outcome
-    if isinstance(job.outcome, Failed):
-        return Failed(job.outcome.kind, job.outcome.message, job.peak_memory_bytes)
-    code = job.process.exitcode
     peak = f"; its peak memory was {(job.peak_memory_bytes or 0) / 1e6:.0f} MB"
+    if job.needs.memory_bytes:
+        peak += f", {job.needs.memory_bytes / 1e6:.0f} MB were predicted"
+    if isinstance(job.outcome, Failed):
+        told = job.outcome.message + (peak if job.outcome.kind == "out_of_memory" else "")
+        return Failed(job.outcome.kind, told, job.peak_memory_bytes)
+    code = job.process.exitcode
     if code is not None and code < 0:
         name = signal.Signals(-code).name
         why = " by a person or by the kernel, out of memory" if -code == signal.SIGKILL else ""
@@ -172,5 +180,9 @@ class _Reporter:
             self.send(Failed("out_of_memory", str(error) or "the process ran out of memory"))
         except MlpMedError as error:
             self.send(Failed(getattr(error, "kind", type(error).__name__), str(error)))
-        except Exception as error:  # a defect of ours: keep the traceback for its report
+        except Exception as error:
+            if type(error).__name__ == OUT_OF_MEMORY_OF_TENSORFLOW:
+                self.send(Failed("out_of_memory", str(error).strip()))
+                return
+            # A defect of ours: keep the traceback for its report.
             self.send(Failed(type(error).__name__, traceback.format_exc()))

@@ -28,3 +28,7 @@ def do_as_the_seed_says(order: Order, send) -> None:
             os._exit(7)
         case 5:
             time.sleep(600)
+        case 8:
+            import tensorflow as tf
+
+            tf.zeros([2**25, 2**20])  # 2⁴⁷ bytes, more than a process can address

@@ -1,5 +1,6 @@
 import functools
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -18,11 +19,11 @@ from tests.studies.launcher_work import do_as_the_seed_says
 
 @pytest.fixture
 def launch(make_cell, tmp_path):
-    def run(seeds, num_concurrent=2, **options):
+    def run(seeds, num_concurrent=2, memory_bytes=0, **options):
         events = []
         jobs = [
             Job(
-                Needs(1),
+                Needs(1, memory_bytes),
                 lambda seed=seed: Order(make_cell(seed=seed), str(seed), "", str(tmp_path), 0.0),
             )
             for seed in seeds
@@ -31,7 +32,7 @@ def launch(make_cell, tmp_path):
             jobs,
             do_as_the_seed_says,
             lambda order, event: events.append((order.cell.seed, event)),
-            machine=Machine("here", num_concurrent, 0),
+            machine=Machine("here", num_concurrent, num_concurrent * memory_bytes),
             preload=[],
             **options,
         )
@@ -58,6 +59,17 @@ def test_each_way_to_end_is_told_apart_and_stops_no_other_cell(launch):
     assert "launcher_work.py" in ends[3].message  # a defect keeps its traceback
     assert (ends[4].kind, "code 7" in ends[4].message) == ("died", True)
     assert sum(isinstance(event, Done | Failed) for _, event in events) == 6
+
+
+def test_an_end_by_memory_says_what_was_measured_and_what_was_predicted(launch):
+    """TensorFlow finds no room for a tensor, as on a full GPU; the kernel's way is SIGKILL."""
+    events = launch([2, 8], memory_bytes=123_000_000)
+    ends = {seed: event for seed, event in events if not isinstance(event, Progress)}
+    assert (ends[2].kind, ends[8].kind) == ("killed", "out_of_memory")
+    assert "OOM when allocating tensor" in ends[8].message
+    assert "Traceback" not in ends[8].message
+    for end in ends.values():
+        assert re.search(r"; its peak memory was \d+ MB, 123 MB were predicted$", end.message)
 
 
 def test_progress_arrives_before_the_end(launch):
