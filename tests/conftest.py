@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import mlp_med  # noqa: F401  # switches oneDNN on, before a test imports TensorFlow
 from tests.faults import FaultTable
 
 
