@@ -2,6 +2,7 @@
 
 import logging
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -64,9 +65,7 @@ def task_option(dataset: str, task: str | None) -> dict[str, Any]:
     """Which classes a dataset with several tasks has; refused for the others."""
     if task is None:
         return {}
-    if dataset not in WITH_TASKS:
-        known = " and ".join(WITH_TASKS)
-        raise DatasetError(f"--task is for the datasets {known}; {dataset} has one task")
+    _require_one_of(WITH_TASKS, dataset, "--task", "has one task")
     return {"task": task}
 
 
@@ -74,12 +73,14 @@ def negatives_option(dataset: str, negatives_per_positive: float | None) -> dict
     """How many non-nodules are kept; refused for a dataset that has no candidates."""
     if negatives_per_positive is None:
         return {}
-    if dataset not in OF_CANDIDATES:
-        known = " and ".join(OF_CANDIDATES)
-        raise DatasetError(
-            f"--negatives is for the datasets {known}; {dataset} has no candidates to choose from"
-        )
+    _require_one_of(OF_CANDIDATES, dataset, "--negatives", "has no candidates to choose from")
     return {"negatives_per_positive": negatives_per_positive}
+
+
+def _require_one_of(datasets: Sequence[str], dataset: str, option: str, why_not: str) -> None:
+    if dataset not in datasets:
+        known = " and ".join(datasets)
+        raise DatasetError(f"{option} is for the datasets {known}; {dataset} {why_not}")
 
 
 def beam_options(

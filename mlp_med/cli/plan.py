@@ -285,9 +285,11 @@ def _show(
     console.print(f"  largest batch at this resolution: {batch}", markup=False)
     grid = f"{spacing(fit.grid):.3g} {unit} ({fit.grid.grid})" if fit.grid else "none"
     console.print(f"  finest resolution at this batch: {grid}", markup=False)
-    tiles = "none (the whole images of a batch stay in memory beside the tiles)"
-    if fit.tiled is not None:
+    if fit.tiled is None:
+        tiles = "none (the whole images of a batch stay in memory beside the tiles)"
+    elif fit.tiled.split == 1:
+        tiles = "1, the whole image at once"
+    else:
         edges = "×".join(map(str, fit.tiled.tile_voxels))
         tiles = f"{fit.tiled.split}, {fit.tiled.num_tiles:,} tiles of {edges}"
-        tiles = tiles if fit.tiled.split > 1 else "1, the whole image at once"
     console.print(f"  smallest --split at this resolution and batch: {tiles}", markup=False)
