@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mlp_med.cores import available_cores
+
 
 @dataclass(frozen=True)
 class SourceReport:
@@ -20,6 +22,7 @@ class SourceReport:
         skipped: records or files that a build would leave out, by reason.
         native: native spacing of the files in words; "" where there is none to read.
         crop_bytes: size of the crops by resolution, which is also that of the built dataset.
+        build_core_seconds: what one core takes for a build at all resolutions, about; 0 if unknown.
         problems: what must be mended before a dataset can be built.
         warnings: what may be as it is, but should be known.
     """
@@ -35,6 +38,7 @@ class SourceReport:
     skipped: dict[str, int] = field(default_factory=dict)
     native: str = ""
     crop_bytes: dict[str, int] = field(default_factory=dict)
+    build_core_seconds: float = 0.0
     problems: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
@@ -50,11 +54,20 @@ class SourceReport:
             "size of the built dataset, and of the crops that building needs besides for a while",
             {name: f"{of / 1e6:,.1f} MB" for name, of in self.crop_bytes.items()},
         )
+        lines += [_build_time(self.build_core_seconds)] if self.build_core_seconds else []
         lines += [f"digest: {self.digest}"] if self.digest else []
         lines += [f"warning: {text}" for text in self.warnings]
         lines += [f"problem: {text}" for text in self.problems]
         lines += ["nothing to mend" if not self.problems else "no dataset can be built yet"]
         return "\n".join(lines)
+
+
+def _build_time(core_seconds: float) -> str:
+    cores = available_cores()
+    return (
+        f"time of a build at all resolutions: about {max(1, round(core_seconds / 60)):,} minutes "
+        f"of one core, {max(1, round(core_seconds / cores / 60)):,} of the {cores} here"
+    )
 
 
 def _counts(counts: dict[str, int]) -> str:

@@ -68,7 +68,8 @@ def _read_text(path: Path) -> str:
         raise SourceError(f"{path}: cannot be read ({error.strerror})") from error
     except UnicodeDecodeError as error:
         raise SourceError(
-            f"{path}: expected a text file in UTF-8, found byte {error.start} to be none"
+            f"{path}: expected a text file in UTF-8, found byte {error.start} in another encoding; "
+            "save the table as CSV UTF-8"
         ) from error
 
 
@@ -87,7 +88,8 @@ def _read_records(path: Path, wanted: list[str]) -> tuple[list[int], list[list[s
         if missing:
             raise SourceError(
                 f"{path} line 1: expected the columns {', '.join(wanted)}; missing: "
-                f"{', '.join(missing)}; found: {', '.join(header) or 'nothing'}"
+                f"{', '.join(missing)}; found: {', '.join(header) or 'nothing'}; "
+                "is this the right file?"
             )
         positions = [header.index(name) for name in wanted]
         for record in reader:

@@ -39,10 +39,12 @@ def data_check(
     spacing_mm: SpacingMm = None,
     resolution: Resolutions = None,
     task: Task = None,
+    negatives_per_positive: NegativesPerPositive = None,
 ) -> None:
     """Tell what a build would use, skip and need, before anything is built."""
     options = table_options(dataset, field_mm, spacing_mm, resolution)
     options |= task_option(dataset, task)
+    options |= negatives_option(dataset, negatives_per_positive)
     report = find_dataset(dataset).check(source, **options)
     console.print(str(report), markup=False)
     if report.problems:

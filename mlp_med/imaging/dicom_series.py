@@ -100,14 +100,19 @@ def arrange_slices(folder: Path, slices: Sequence[SliceHeader]) -> SeriesHeader:
     """The volume that the slices make up, in order of their positions.
 
     Raises:
-        ImageError: one slice only; slices that differ in size, spacing or orientation; a slice
-            missing or there twice; slices shifted against one another.
+        ImageError: one slice only; slices that differ in size, spacing or orientation, or of which
+            some alone state how to rescale; a slice missing or there twice; slices shifted against
+            one another.
     """
     if len(slices) < 2:
-        raise ImageError(f"{folder}: expected a series of slices, found {len(slices)}")
+        raise ImageError(
+            f"{folder}: expected a series of slices, found {len(slices)}; copy the others there, "
+            "or take the folder out"
+        )
     first = slices[0]
     for header in slices[1:]:
         _require_alike(first, header)
+    _require_rescale_throughout(slices)
     normal = np.cross(first.axes[:, 0], first.axes[:, 1])
     positions = np.array([header.position_mm for header in slices])
     order = np.argsort(positions @ normal, kind="stable")
@@ -183,13 +188,25 @@ def _require_alike(first: SliceHeader, header: SliceHeader) -> None:
         if not np.allclose(one, other, rtol=1e-5):
             raise ImageError(
                 f"{header.path}: expected the {what} {one} of the series' first slice, found "
-                f"{other}"
+                f"{other}; keep the slices of one reconstruction a folder"
             )
     if not np.allclose(first.axes, header.axes, atol=AXES_WITHIN):
         raise ImageError(
             f"{header.path}: expected the orientation {first.axes.T.tolist()} of the series' first "
             f"slice, found {header.axes.T.tolist()}; take localisers out of the folder"
         )
+
+
+def _require_rescale_throughout(slices: Sequence[SliceHeader]) -> None:
+    """A slice without the rescale of its neighbours would be read a thousand HU beside them."""
+    for number, keyword in enumerate(("RescaleSlope", "RescaleIntercept")):
+        without = [header for header in slices if header.rescale[number] is None]
+        if 0 < len(without) < len(slices):
+            raise ImageError(
+                f"{without[0].path}: has no {keyword}, as {len(without)} of the {len(slices)} "
+                "slices of its series, and the others have one: values of one scale are not to be "
+                "told; export the series again"
+            )
 
 
 def _equal_steps(folder: Path, slices: Sequence[SliceHeader], heights: np.ndarray) -> float:

@@ -71,6 +71,7 @@ class SliceHeader:
         spacing_mm: between pixel centres, along a row and along a column, (x, y).
         position_mm: of the centre of the first pixel (LPS), (x, y, z).
         axes: float64 [3, 2]; the physical directions of a row and of a column.
+        rescale: its RescaleSlope and RescaleIntercept, each None where the file states none.
         value_range: lowest and highest value that its stored bits can mean, after rescaling.
         whole_values: whether rescaling makes whole numbers of whole numbers.
         padding: the value, after rescaling, of pixels that are no measurement; None if it has none.
@@ -84,6 +85,7 @@ class SliceHeader:
     spacing_mm: tuple[float, float]
     position_mm: tuple[float, float, float]
     axes: np.ndarray
+    rescale: tuple[float | None, float | None]
     value_range: tuple[float, float]
     whole_values: bool
     padding: float | None
@@ -94,8 +96,8 @@ def read_slice_header(path: Path) -> SliceHeader:
 
     Raises:
         ImageError: no DICOM file; no image, or one of several frames or colours; no position,
-            orientation or spacing; pixels absent, cut short, or in another encoding than the
-            transfer syntax says.
+            orientation or spacing; a rescale of no meaning; pixels absent, cut short, or in another
+            encoding than the transfer syntax says.
     """
     try:
         with BoundedFile(path) as file, warnings.catch_warnings():
@@ -115,7 +117,8 @@ def read_slice_header(path: Path) -> SliceHeader:
         ) from error
     except HEADER_ERRORS as error:
         raise ImageError(
-            f"{path}: its DICOM header holds a value that is none: {shortly(error)}"
+            f"{path}: its DICOM header holds a value that is none: {shortly(error)}; copy the file "
+            "again, or take its series out"
         ) from error
 
 
@@ -147,7 +150,7 @@ def _check_kind(path: Path, dataset: Dataset) -> None:
     if samples != 1 or photometric != "MONOCHROME2":
         raise ImageError(
             f"{path}: expected slices of grey values (MONOCHROME2), found {samples} values a pixel "
-            f"({photometric})"
+            f"({photometric}); take screenshots out of the folder, or convert the series"
         )
     for keyword, meaning in (
         ("Rows", "size"),
@@ -160,7 +163,8 @@ def _check_kind(path: Path, dataset: Dataset) -> None:
     ):
         if dataset.get(keyword) in (None, ""):
             raise ImageError(
-                f"{path}: has no {meaning} ({keyword} is missing): it cannot be placed in a volume"
+                f"{path}: has no {meaning} ({keyword} is missing): it cannot be placed in a "
+                "volume; take it out of the folder, or export the series again"
             )
 
 
@@ -184,16 +188,16 @@ def _header(path: Path, dataset: Dataset) -> SliceHeader:
     if not np.allclose(axes.T @ axes, np.eye(2), atol=1e-3):
         raise ImageError(
             f"{path}: expected a row and a column at right angles, found the directions "
-            f"{axes.T.tolist()}"
+            f"{axes.T.tolist()}; correct ImageOrientationPatient, or export the series again"
         )
     between_rows, between_columns = _numbers(path, dataset, "PixelSpacing", 2)
     if min(between_rows, between_columns) <= 0:
         raise ImageError(
             f"{path}: expected a positive spacing of pixels in mm, found {between_columns:g} × "
-            f"{between_rows:g}"
+            f"{between_rows:g}; correct PixelSpacing, or export the series again"
         )
-    slope = float(dataset.get("RescaleSlope") or 1)
-    intercept = float(dataset.get("RescaleIntercept") or 0)
+    rescale = _rescale(path, dataset)
+    slope, intercept = rescale[0] or 1.0, rescale[1] or 0.0
     padding = _padding(dataset)
     return SliceHeader(
         path=path,
@@ -204,10 +208,25 @@ def _header(path: Path, dataset: Dataset) -> SliceHeader:
         spacing_mm=(between_columns, between_rows),
         position_mm=(position[0], position[1], position[2]),
         axes=axes,
+        rescale=rescale,
         value_range=_value_range(dataset, slope, intercept),
         whole_values=slope.is_integer() and intercept.is_integer(),
         padding=None if padding is None else padding * slope + intercept,
     )
+
+
+def _rescale(path: Path, dataset: Dataset) -> tuple[float | None, float | None]:
+    """Slope and intercept as stated; GDCM reads a slope of 0 as 1, so that is refused here."""
+    slope, intercept = (
+        None if dataset.get(keyword) in (None, "") else float(dataset[keyword].value)
+        for keyword in ("RescaleSlope", "RescaleIntercept")
+    )
+    if slope == 0 or not np.isfinite([slope or 1, intercept or 0]).all():
+        raise ImageError(
+            f"{path}: expected a finite RescaleSlope other than 0 and a finite RescaleIntercept, "
+            f"found {slope} and {intercept}; correct them, or export the series again"
+        )
+    return slope, intercept
 
 
 def _padding(dataset: Dataset) -> int | None:
@@ -232,5 +251,8 @@ def _numbers(path: Path, dataset: Dataset, keyword: str, count: int) -> list[flo
     values = dataset[keyword].value
     numbers = [float(value) for value in (values if hasattr(values, "__len__") else [values])]
     if len(numbers) != count or not np.isfinite(numbers).all():
-        raise ImageError(f"{path}: expected {count} finite numbers as {keyword}, found {numbers}")
+        raise ImageError(
+            f"{path}: expected {count} finite numbers as {keyword}, found {numbers}; correct them, "
+            "or export the series again"
+        )
     return numbers

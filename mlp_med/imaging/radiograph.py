@@ -245,19 +245,17 @@ def _described(path: Path, data: Any, syntax: str) -> tuple[RadiographHeader, St
     if samples != 1 or kind not in ("MONOCHROME1", "MONOCHROME2"):
         raise ImageError(
             f"{path}: expected grey values (MONOCHROME1 or MONOCHROME2), found {samples} values a "
-            f"pixel ({kind or 'unknown'})"
+            f"pixel ({kind or 'unknown'}); convert it, or leave it out"
         )
     allocated, bits = data.get("BitsAllocated"), data.get("BitsStored")
     if allocated not in (8, 16) or bits not in range(1, allocated + 1):
         raise ImageError(
-            f"{path}: expected 8 or 16 bits a pixel, found {bits} stored in {allocated} bits"
+            f"{path}: expected 8 or 16 bits a pixel, found {bits} stored in {allocated} bits; "
+            "convert it, or leave it out"
         )
     if data.get("ModalityLUTSequence"):
         raise ImageError(f"{path}: has a modality LUT, which is not read; apply it in an export")
-    slope = float(data.get("RescaleSlope") or 1)
-    intercept = float(data.get("RescaleIntercept") or 0)
-    if "RescaleSlope" in data and float(data.RescaleSlope or 0) == 0:
-        raise ImageError(f"{path}: expected a rescale slope other than 0")
+    slope, intercept = _rescale(path, data)
     header = RadiographHeader(
         path=path,
         size=(int(columns), int(rows)),
@@ -279,13 +277,27 @@ def _described(path: Path, data: Any, syntax: str) -> tuple[RadiographHeader, St
     return header, Stored(syntax, header.size, int(allocated))
 
 
+def _rescale(path: Path, data: Any) -> tuple[float, float]:
+    slope = float(data.RescaleSlope or 0) if "RescaleSlope" in data else 1.0
+    intercept = float(data.get("RescaleIntercept") or 0)
+    if slope == 0 or not np.isfinite([slope, intercept]).all():
+        raise ImageError(
+            f"{path}: expected a finite rescale slope other than 0 and a finite intercept, found "
+            f"{slope:g} and {intercept:g}; correct them, or leave the image out"
+        )
+    return slope, intercept
+
+
 def _spacing(path: Path, data: Any) -> tuple[float, float] | None:
     """DICOM gives the distance of rows (y) first."""
     for name in SPACINGS:
         if data.get(name):
             y, x = (float(value) for value in data.get(name))
             if not (np.isfinite([x, y]).all() and min(x, y) > 0):
-                raise ImageError(f"{path}: expected a positive {name} in mm, found {x:g} and {y:g}")
+                raise ImageError(
+                    f"{path}: expected a positive {name} in mm, found {x:g} and {y:g}; correct it, "
+                    "or leave the image out"
+                )
             return x, y
     return None
 

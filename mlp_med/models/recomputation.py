@@ -89,9 +89,13 @@ def _recomputing(branch: Branch) -> Branch:
             by_input, *by_variables = tape.gradient(
                 again, [values, *variables], output_gradients=list(upstream[: len(again)])
             )
+            # An optimiser may change a variable once its gradient is here: not before its second
+            # reading, which the gradient of the input alone may have to wait for.
+            with tf.control_dependencies([by_input]):
+                delivered = [tf.identity(gradient) for gradient in by_variables]
             # Else filter gradients are put off, and what was computed for them lies in memory.
             with tf.control_dependencies(by_variables):
-                return tf.identity(by_input), by_variables
+                return tf.identity(by_input), delivered
 
         return branch(inputs), gradients
 

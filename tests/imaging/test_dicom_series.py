@@ -226,6 +226,14 @@ def remove(keyword: str) -> Callable[[Slices], None]:
     return spoil
 
 
+def remove_from_all(keyword: str) -> Callable[[Slices], None]:
+    def spoil(slices: Slices) -> None:
+        for dataset in slices:
+            delattr(dataset, keyword)
+
+    return spoil
+
+
 def lie(syntax: str) -> Callable[[Slices], None]:
     def spoil(slices: Slices) -> None:
         slices[1].file_meta.TransferSyntaxUID = syntax
@@ -233,6 +241,7 @@ def lie(syntax: str) -> Callable[[Slices], None]:
     return spoil
 
 
+@pytest.mark.filterwarnings("ignore:Invalid value for VR DS")
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
@@ -252,6 +261,12 @@ def lie(syntax: str) -> Callable[[Slices], None]:
         (remove("PixelSpacing"), r"has no spacing \(PixelSpacing is missing\)"),
         (remove("ImagePositionPatient"), r"has no position"),
         (remove("PixelData"), "has no pixel data"),
+        (remove("RescaleSlope"), r"no RescaleSlope, as 1 of the 5 slices of its series"),
+        (remove("RescaleIntercept"), r"no RescaleIntercept, as 1 of the 5 slices of its series"),
+        (change("RescaleIntercept", ""), r"no RescaleIntercept, as 1 of the 5 slices"),
+        (change("RescaleSlope", 0), r"finite RescaleSlope other than 0 .* found 0\.0 and -?\d"),
+        (change("RescaleSlope", "nan"), r"finite RescaleSlope other than 0 .* found nan"),
+        (change("RescaleIntercept", "inf"), r"a finite RescaleIntercept, found .* and inf"),
         (change("Rows", 21), r"is cut short: expected 672 bytes of pixels, found 640"),
         (lie("1.2.840.10008.1.2.1.99"), "transfer syntax .* is not read"),
     ],
@@ -261,6 +276,16 @@ def test_a_spoilt_series_is_refused(tmp_path: Path, spoil: Callable, message: st
     spoil(slices)
     with pytest.raises(ImageError, match=message):
         read_series_header(save_series(tmp_path, slices))
+
+
+@pytest.mark.parametrize(("keyword", "by"), [("RescaleSlope", 1), ("RescaleIntercept", 0)])
+def test_a_rescale_that_no_slice_states_is_none(tmp_path: Path, keyword: str, by: int):
+    stored = random_voxels()
+    slices = make_series(stored, slope=2, intercept=-1000)
+    remove_from_all(keyword)(slices)
+    volume = read_series(read_series_header(save_series(tmp_path, slices)))
+    slope, intercept = (by, -1000) if keyword == "RescaleSlope" else (2, by)
+    assert np.array_equal(volume.voxels, stored * float(slope) + intercept)
 
 
 def rewrite_syntax(path: Path, old: str, new: str) -> None:

@@ -302,6 +302,8 @@ def test_a_compressed_image_of_another_size_than_the_header_says_is_refused(tmp_
         ({"BitsStored": 40}, "8 or 16 bits"),
         ({"Rows": None}, "holds no image"),
         ({"RescaleSlope": "0"}, "slope other than 0"),
+        ({"RescaleSlope": "nan"}, "slope other than 0 .* found nan"),
+        ({"RescaleIntercept": "-inf"}, "a finite intercept, found 1 and -inf"),
         ({"Rows": 400}, "cut short"),
     ],
 )

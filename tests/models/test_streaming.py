@@ -15,6 +15,7 @@ from mlp_med.models.normalization import FusedBatchNormalization, NoNormalizatio
 from mlp_med.models.presets import preset_arguments
 from mlp_med.models.residual import build_model
 from mlp_med.models.streaming import StreamedStages, stream
+from mlp_med.training.precision import cpu_has_bfloat16
 from tests.models.graphs import ancestors
 
 STEM = 2
@@ -91,10 +92,10 @@ def test_a_grid_that_blocks_do_not_fill_is_filled_as_without_tiles(grid):
     assert_the_same(stream(model, after=LAST, tile_size=5), model, images_of(grid))
 
 
-@settings(deadline=None, max_examples=6)
+@settings(deadline=None, max_examples=4)
 @given(
     tile_size=st.integers(3, 16),
-    blocks=st.tuples(*[st.integers(1, 5)] * 3),
+    blocks=st.tuples(*[st.integers(1, 4)] * 3),
     recompute=st.booleans(),
 )
 def test_gradients_in_3d_are_those_of_the_whole_image(tile_size, blocks, recompute):
@@ -152,7 +153,9 @@ def test_bfloat16_is_the_same_within_its_rounding():
     (_, gradients), (_, ours) = (output_and_gradients(m, images) for m in (model, streamed))
     for our, expected in zip(ours, gradients, strict=True):
         assert our.dtype == expected.dtype == tf.float32
-        assert float(tf.norm(our - expected) / tf.norm(expected)) < 5e-2
+        # Sums of products are rounded to bfloat16 on the way where the processor emulates it.
+        tolerance = 5e-2 if cpu_has_bfloat16() else 2e-1
+        assert float(tf.norm(our - expected) / tf.norm(expected)) < tolerance
 
 
 def test_weights_are_shared_and_in_the_same_order():

@@ -11,6 +11,7 @@ from mlp_med.imaging.dicom_series import SeriesHeader, read_series_header
 from mlp_med.imaging.volume import Triple
 
 SPACING_RANGE_MM = (0.2, 10.0)
+LARGEST_HU = 1e6  # of 16 bits, beyond any that a scanner scales them to
 
 
 @dataclass(frozen=True)
@@ -47,11 +48,15 @@ def read_ct_header(folder: Path) -> SeriesHeader:
     """The header of a CT whose axes are the patient's, in whatever order and direction.
 
     Raises:
-        ImageError: as `read_series_header`; or no CT, oblique, or of spacings that no chest CT has.
+        ImageError: as `read_series_header`; or no CT, oblique, or of spacings or values that no
+            chest CT has.
     """
     header = read_series_header(folder)
     if header.modality != "CT":
-        raise ImageError(f"{folder}: expected a CT, found the modality {header.modality!r}")
+        raise ImageError(
+            f"{folder}: expected a CT, found the modality {header.modality!r}; "
+            "take the patient out of the tables, or put the CT there"
+        )
     if aligned_axes(header.direction) is None:
         raise ImageError(
             f"{folder}: expected slices along the patient's axes, found the directions "
@@ -63,5 +68,11 @@ def read_ct_header(folder: Path) -> SeriesHeader:
         raise ImageError(
             f"{folder}: expected voxels of {low:g} to {high:g} mm along every axis, found {found} "
             "mm; correct PixelSpacing or the positions, or take the patient out of the tables"
+        )
+    largest = max(abs(end) for of in header.slices for end in of.value_range)
+    if largest > LARGEST_HU:
+        raise ImageError(
+            f"{folder}: expected Hounsfield units, found a rescale to values of up to {largest:g}; "
+            "correct RescaleSlope and RescaleIntercept, or take the patient out of the tables"
         )
     return header

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +56,9 @@ def survey_fields(
     return found
 
 
-def check(source: Path | str) -> SourceReport:
+def check(
+    source: Path | str, negatives_per_positive: float = NEGATIVES_PER_POSITIVE
+) -> SourceReport:
     """What the source holds and what a build would skip; reads no voxels and writes nothing."""
-    return report("luna16_fields", source, survey_fields, CLASSES)
+    survey_of = partial(survey_fields, negatives_per_positive=negatives_per_positive)
+    return report("luna16_fields", source, survey_of, CLASSES)
