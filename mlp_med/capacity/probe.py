@@ -6,21 +6,28 @@ prints one line of JSON. The steps are those of a cell: the same pipeline, the s
 crops are noise.
 """
 
+import contextlib
 import importlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any, Self
 
+from mlp_med.capacity.amounts import show_bytes
+from mlp_med.capacity.budget import Place
 from mlp_med.capacity.workload import Workload
 from mlp_med.errors import CapacityError
+from mlp_med.training.memory import peak_memory_bytes
 
 NUM_STEPS = 4
 NUM_WAITING = 8  # batches beyond those that the steps take
+SECONDS_BETWEEN_LOOKS = 0.1  # at a probe's memory, which it may not live to tell
 SMALL_STRIDES = 8  # of the network's, along an edge of a probe's grid
 
 
@@ -77,19 +84,34 @@ def probe(
         "preload": list(preload),
     }
     with tempfile.TemporaryDirectory() as directory:
-        finished = subprocess.run(
+        process = subprocess.Popen(
             [sys.executable, "-m", "mlp_med.capacity.probe", json.dumps(order)],
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
             env={**os.environ, "TMPDIR": directory, "TF_CPP_MIN_LOG_LEVEL": "2"},
-            check=False,
         )
-    if finished.returncode:
-        reason = finished.stderr.strip().splitlines()[-1:] or [f"exit code {finished.returncode}"]
+        stdout, stderr, peak = _watched(process)
+    if process.returncode:
+        reason = stderr.strip().splitlines()[-1:] or [f"exit code {process.returncode}"]
+        if process.returncode < 0:  # it could say nothing of it
+            reason = [f"ended by {signal.Signals(-process.returncode).name}"]
+        predicted = Place().needed(workload)
         raise CapacityError(
-            f"the probe of {workload.grid} × {workload.batch_size} died: {reason[0]}"
+            f"the probe of {workload.grid} × {workload.batch_size} died: {reason[0]}; its peak "
+            f"memory was {show_bytes(peak)}, {show_bytes(predicted)} were predicted"
         )
-    return Probe.from_dict(json.loads(finished.stdout.splitlines()[-1]))
+    return Probe.from_dict(json.loads(stdout.splitlines()[-1]))
+
+
+def _watched(process: subprocess.Popen[str]) -> tuple[str, str, int]:
+    """Both outputs of a process that ends, and the highest resident memory that was seen of it."""
+    peak = 0
+    while True:
+        with contextlib.suppress(OSError, ValueError):  # it is ending
+            peak = peak_memory_bytes(Path(f"/proc/{process.pid}/status"))
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return *process.communicate(timeout=SECONDS_BETWEEN_LOOKS), peak
 
 
 def small_workload(workload: Workload) -> Workload:
@@ -109,7 +131,7 @@ def run(workload: Workload, *, threads: int, num_steps: int) -> Probe:
     from mlp_med.pipelines.batches import distributed_training_batches
     from mlp_med.training.evaluation import Evaluation
     from mlp_med.training.loop import fit
-    from mlp_med.training.memory import peak_memory_bytes, reset_peak_memory
+    from mlp_med.training.memory import reset_peak_memory
     from mlp_med.training.strategy import make_strategy
     from mlp_med.training.threads import configure_threads
 

@@ -111,7 +111,11 @@ def study_run(
     launcher: Launcher = LauncherChoice.local,
     address: Address = None,
     retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Also failures that would come again.")
+        bool,
+        typer.Option(
+            "--retry-failed",
+            help="Also failures that would come again, and cells that fitted no machine.",
+        ),
     ] = False,
     checkpoint_seconds: CheckpointSeconds = 300.0,
     workers_per_cell: WorkersPerCell = None,

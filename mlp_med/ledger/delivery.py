@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Literal
 
 from mlp_med.errors import LedgerError, LedgerUnavailableError
 from mlp_med.ledger import names
@@ -178,7 +179,8 @@ def _deliver(ledger: Ledger, end: CellEnd) -> None:
         log_points(ledger, run_id, end.points, at_ms=end.at_ms)
     if end.failure is not None:
         kind, message = end.failure.kind, end.failure.message
-        fail_cell(ledger, run_id, kind, message, metrics=end.metrics, at_ms=end.at_ms)
+        state: Literal["failed", "infeasible"] = "infeasible" if kind == "infeasible" else "failed"
+        fail_cell(ledger, run_id, kind, message, metrics=end.metrics, state=state, at_ms=end.at_ms)
         return
     assert end.predictions is not None  # what has not failed is done
     with ledger_errors(f"finishing run {run_id}"):

@@ -54,8 +54,11 @@ def this_machine(num_gpus: int = 0, most_cells: int | None = None) -> Machine:
     """
     if num_gpus:
         most_cells = min(most_cells or 1, 1)
-    free = min(memory_bytes(), int(psutil.virtual_memory().available))
-    return Machine("this machine", available_cores(), free, most_cells, num_gpus)
+    total = memory_bytes()
+    free = min(total, int(psutil.virtual_memory().available))
+    return Machine(
+        "this machine", available_cores(), free, most_cells, num_gpus, total_memory_bytes=total
+    )
 
 
 def _survey(cells: tuple[Cell, ...], data_dir: Path) -> Survey:

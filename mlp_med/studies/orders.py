@@ -84,6 +84,8 @@ class Failed:
     peak_memory_bytes: int | None = None
 
 
+# The kind of failure of a cell that was not started since no machine can hold it.
+INFEASIBLE = "infeasible"
 TAKEN_OVER = Failed(
     "interrupted", "another sweep has taken the cell over, since this one was silent for too long"
 )

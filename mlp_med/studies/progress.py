@@ -17,7 +17,7 @@ from rich.progress import (
 
 from mlp_med.pipelines.folds import OWN_SPLITS
 from mlp_med.studies.cell import Cell
-from mlp_med.studies.orders import Done, Event, Failed
+from mlp_med.studies.orders import INFEASIBLE, Done, Event, Failed
 from mlp_med.studies.orders import Progress as Seen
 
 
@@ -126,9 +126,12 @@ class StudyProgress:
     def _print_end(self, cell: Cell, event: Done | Failed) -> None:
         label = self._label(cell)
         if isinstance(event, Failed):
-            self._num_failed += 1
             reason = event.message.strip().splitlines()[-1]
-            line = f"failed {label}: {event.kind}: {reason}"
+            if event.kind == INFEASIBLE:  # nothing has gone wrong
+                line = f"infeasible {label}: {reason}"
+            else:
+                self._num_failed += 1
+                line = f"failed {label}: {event.kind}: {reason}"
             self._console.print(line, style="red", markup=False)
         elif not self._console.is_terminal:
             self._console.print(f"done {label} ({self._ended()}/{len(self._cells)})")

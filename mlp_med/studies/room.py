@@ -3,6 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from mlp_med.capacity.amounts import show_bytes
+
+# The memory plan was measured to lie within 10 % of the peak.
+PLAN_MAY_ERR = 0.1
+
 
 @dataclass(frozen=True)
 class Needs:
@@ -32,6 +37,7 @@ class Machine:
         name: for people.
         cores: that may be kept busy.
         memory_bytes: that may be taken.
+        total_memory_bytes: that it has, were nothing else running; 0 where that is not known.
         most_cells: at once, whatever the rest allows; None for no such limit.
         num_gpus: that it has; a cell trains on one of them, or on all.
         key: what the launcher calls it.
@@ -43,13 +49,15 @@ class Machine:
     most_cells: int | None = None
     num_gpus: int = 0
     key: str = ""
+    total_memory_bytes: int = 0
 
 
 def has_room(machine: Machine, needs: Needs, taken: Sequence[Needs]) -> bool:
     """Whether a cell may start on a machine beside those that run there.
 
-    A cell that needs more than the whole machine has runs there alone: the plan may err, and what
-    does not fit ends with a kind of failure of its own.
+    A cell that needs more than is free runs there alone: the plan may err, and what does not fit
+    ends with a kind of failure of its own. What no machine can hold is not started at all: see
+    `why_infeasible`.
     """
     if not taken:
         return machine.most_cells != 0
@@ -58,6 +66,26 @@ def has_room(machine: Machine, needs: Needs, taken: Sequence[Needs]) -> bool:
     threads = needs.threads + sum(each.threads for each in taken)
     memory = needs.memory_bytes + sum(each.memory_bytes for each in taken)
     return threads <= machine.cores and memory <= machine.memory_bytes
+
+
+def why_infeasible(machines: Sequence[Machine], needs: Needs) -> str:
+    """Why a cell cannot run on any of the machines, even empty and if the plan errs; "" if it can.
+
+    Args:
+        machines: all that there are. The memory plan is of processors' memory, not of GPUs'.
+        needs: of a cell that runs on one of them.
+    """
+    if any(not machine.total_memory_bytes or machine.num_gpus for machine in machines):
+        return ""
+    largest = max((machine.total_memory_bytes for machine in machines), default=0)
+    if not largest or needs.memory_bytes * (1 - PLAN_MAY_ERR) <= largest:
+        return ""
+    where = machines[0].name if len(machines) == 1 else "the largest machine"
+    return (
+        f"needs {show_bytes(needs.memory_bytes)} by the memory plan, and {where} has "
+        f"{show_bytes(largest)}: not started; `mlp-med plan` names what would make it fit, and "
+        "--retry-failed tries it again, on a larger machine"
+    )
 
 
 def first_with_room(

@@ -54,7 +54,8 @@ def run_study(
         on_event: told of each cell's progress and end, whichever sweep has run it.
         on_plan: told which cells will run.
         on_wait: told which cells other sweeps hold, when nothing else is left to do here.
-        retry_failed: also those whose failure would come again, such as a loss that became NaN.
+        retry_failed: also those whose failure would come again, such as a loss that became NaN, or
+            that fitted no machine.
         checkpoint_seconds: the least time between two checkpoints of a cell; 0 for none.
         lease_seconds: of silence after which another sweep may take over a cell of this one.
 
@@ -103,6 +104,6 @@ def pending_cells(study: Study, record: StudyRecord, retry_failed: bool = False)
     def has_ended(cell: CellRecord) -> bool:
         if cell.state == "failed" and not retry_failed:
             return cell.failure is not None and cell.failure.kind in DETERMINISTIC_FAILURES
-        return cell.state in ("done", "infeasible")
+        return cell.state == "done" or (cell.state == "infeasible" and not retry_failed)
 
     return [cell for cell in study.cells if not has_ended(known[cell.hash])]

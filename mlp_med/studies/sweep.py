@@ -16,7 +16,7 @@ from mlp_med.ledger.store import Ledger
 from mlp_med.ledger.write import describe_cell, mark_interrupted
 from mlp_med.studies.cell import Cell
 from mlp_med.studies.launchers import Launch
-from mlp_med.studies.orders import Done, Event, Failed, Job, Order, Started
+from mlp_med.studies.orders import INFEASIBLE, Done, Event, Failed, Job, Order, Started
 from mlp_med.studies.resume import checkpoint_dir
 from mlp_med.studies.room import Needs
 from mlp_med.studies.study import Study
@@ -26,6 +26,8 @@ logger = logging.getLogger(__name__)
 
 # A cell that ended so has not been tried to its end: it starts again without being asked for.
 CUT_SHORT = frozenset({"interrupted", "lost_node"})
+# Kinds of failure of which the ledger keeps what the memory plan predicted as well.
+OF_MEMORY = frozenset({INFEASIBLE, "out_of_memory", "killed"})
 LONGEST_POLL_SECONDS = 5.0
 NO_LEASE = 0
 
@@ -49,6 +51,7 @@ class Sweep:
         self._plan = study.plan()
         self._held_elsewhere: list[Cell] = []
         self._ended: set[str] = set()
+        self._needs: dict[Cell, Needs] = {}
         self._untold: list[tuple[CellStart, Mapping[str, str]]] = []
         self.delivery = Delivery(ledger, Spool(study.dataset_info.data_dir))
 
@@ -64,10 +67,10 @@ class Sweep:
         on_wait: Callable[[list[Cell]], None],
     ) -> None:
         """Runs the cells that nobody holds, waits for the others, and takes over what is left."""
-        needs = dict(zip(pending, needs_of(pending), strict=True)) if pending else {}
+        self._needs = dict(zip(pending, needs_of(pending), strict=True)) if pending else {}
         while pending:
             self._held_elsewhere = []
-            jobs = [Job(needs[cell], functools.partial(self._open, cell)) for cell in pending]
+            jobs = [Job(self._needs[cell], functools.partial(self._open, cell)) for cell in pending]
             launch(jobs, train_in_workers_and_log, self._handle, is_lost=self._is_lost)
             self._catch_up()
             if held := self._held_elsewhere:
@@ -154,11 +157,15 @@ class Sweep:
 
     def _tell_failure(self, order: Order, start: CellStart, event: Failed) -> Done | Failed:
         """Tells the ledger; a cell that was killed with its result kept is done all the same."""
-        peak = event.peak_memory_bytes
+        predicted = self._needs[order.cell].memory_bytes
+        memory = {
+            "peak_memory_bytes": event.peak_memory_bytes,
+            "predicted_memory_bytes": predicted if event.kind in OF_MEMORY else None,
+        }
         end = CellEnd(
             start=start,
             run_id=order.run_id,
-            metrics={"peak_memory_bytes": float(peak)} if peak else {},
+            metrics={name: float(number) for name, number in memory.items() if number},
             failure=Failure(event.kind, event.message),
         )
         is_kept = self.delivery.spool.path_of(start).exists()
@@ -214,12 +221,12 @@ class Sweep:
 
     def _has_ended_elsewhere(self, cell: Cell) -> bool:
         found = self._record_of(cell)
-        if found.state == "failed" and found.failure is not None:
+        if found.state in ("failed", "infeasible") and found.failure is not None:
             if found.failure.kind in CUT_SHORT:
                 return False
             self._end(cell, Failed(found.failure.kind, found.failure.message))
             return True
-        if found.state in ("done", "infeasible"):
+        if found.state == "done":
             self._end(cell, Done())
             return True
         return False

@@ -1,3 +1,5 @@
+import re
+
 import pytest
 
 from mlp_med.capacity.memory import predict_memory
@@ -32,3 +34,18 @@ def test_a_probe_that_dies_says_of_what(make_workload, monkeypatch):
     monkeypatch.setattr(Workload, "to_dict", lambda self: {**vars(self), "model": "unet"})
     with pytest.raises(CapacityError, match=r"48×32 × 4 died: .*expected a model out of"):
         probe(make_workload(voxels=(48, 32)))
+
+
+def test_a_probe_that_is_killed_says_what_it_took_and_what_was_predicted(
+    make_workload, tmp_path, monkeypatch
+):
+    killer = "import os, signal, time; held = b'1' * 300_000_000; time.sleep(0.5)\n"
+    (tmp_path / "killed_for_memory.py").write_text(
+        f"{killer}os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(CapacityError, match=r"died: ended by SIGKILL; its peak memory") as found:
+        probe(make_workload(voxels=(48, 32)), preload=["killed_for_memory"])
+    took, predicted = re.findall(r"([0-9.]+) MB", str(found.value))
+    assert 300 < float(took) < 3_000
+    assert float(predicted) > 100

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlp_med.studies.room import Machine, Needs, first_with_room, has_room
+from mlp_med.studies.room import Machine, Needs, first_with_room, has_room, why_infeasible
 
 GB = 10**9
 NEEDS = st.builds(Needs, st.integers(1, 4), st.integers(0, 8).map(GB.__mul__))
@@ -46,3 +46,12 @@ def test_no_machine_is_ever_given_more_than_it_has(waiting, cores, gigabytes):
         assert sum(needs.threads for needs in taken) <= cores
         assert sum(needs.memory_bytes for needs in taken) <= gigabytes * GB
     assert bool(taken) == bool(waiting)
+
+
+@given(NEEDS, st.lists(st.integers(1, 8), min_size=1, max_size=3))
+def test_infeasible_is_what_is_beyond_the_largest_machine_even_if_the_plan_errs(needs, totals):
+    machines = [Machine("m", 4, 0, total_memory_bytes=total * GB) for total in totals]
+    assert bool(why_infeasible(machines, needs)) == (needs.memory_bytes * 0.9 > max(totals) * GB)
+    unknown = [*machines, Machine("m", 4, 0)]
+    assert not why_infeasible(unknown, needs)
+    assert not why_infeasible([Machine("m", 4, 0, num_gpus=1, total_memory_bytes=1)], needs)

@@ -8,11 +8,14 @@ import pytest
 from mlp_med.ledger import leases, study_run, write
 from mlp_med.ledger.read import read_study
 from mlp_med.ledger.store import open_ledger
+from mlp_med.studies.launchers.local import launch_local
 from mlp_med.studies.orders import TAKEN_OVER, Done, Failed
+from mlp_med.studies.room import Machine, Needs
 from tests.faults import fault
 from tests.studies import sweep_work
-from tests.studies.sweep_work import DIVERGES, no_work, sweep
+from tests.studies.sweep_work import DIVERGES, no_work, sweep, write_only
 
+GB = 10**9
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["mlflow.store.tracking.sqlalchemy_store", "mlflow", "keras"])
 
@@ -160,3 +163,35 @@ def test_done_is_believed_before_the_last_words_of_a_killed_cell(uri, cells, tmp
 
     record = sweep(uri, cells, tmp_path, launch=launch)
     assert Counter(cell.state for cell in record.cells) == {"done": 7, "failed": 1}
+
+
+def test_a_cell_that_no_machine_can_hold_is_infeasible_and_the_others_run(uri, cells, tmp_path):
+    """With its estimate; the same command lets it be, and on a larger machine it can be asked."""
+    ledger, few = open_ledger(uri), cells[:3]
+
+    def sweep_on(memory_bytes, **options):
+        machine = Machine("this machine", 2, memory_bytes, total_memory_bytes=memory_bytes)
+        events = []
+
+        def launch(jobs, work, on_event, *, is_lost):
+            launch_local(jobs, write_only, on_event, machine=machine, preload=[], is_lost=is_lost)
+
+        record = sweep(
+            uri,
+            few,
+            tmp_path,
+            launch=launch,
+            needs_of=lambda cells: [Needs(1, 9 * GB if c.seed == 0 else GB) for c in cells],
+            on_event=lambda cell, event: events.append((cell.seed, event)),
+            **options,
+        )
+        return [str(cell.state) for cell in record.cells], record.cells[0], dict(events)
+
+    states, cell, events = sweep_on(4 * GB)
+    assert states == ["infeasible", "done", "done"]
+    assert "needs 9.00 GB by the memory plan, and this machine has 4.00 GB" in cell.failure.message
+    assert ledger.client.get_run(cell.run_id).data.metrics["predicted_memory_bytes"] == 9 * GB
+    assert events[0] == Failed("infeasible", cell.failure.message)
+    assert sweep_on(40 * GB)[2] == {}  # as a failure that would come again
+    assert sweep_on(4 * GB, retry_failed=True)[0] == ["infeasible", "done", "done"]
+    assert sweep_on(40 * GB, retry_failed=True)[0] == ["done"] * 3

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from mlp_med.capacity.amounts import show_bytes
 from mlp_med.studies.cell import Cell
-from mlp_med.studies.room import Machine, Needs, first_with_room
+from mlp_med.studies.room import Machine, Needs, first_with_room, why_infeasible
 from mlp_med.studies.study import Study
 
 
@@ -89,8 +89,14 @@ def dry_run_lines(
     lines = [f"dry run of {study.name}, size {study.size}, on {study.dataset_info.name}{phantom}:"]
     lines += [_about(machine) for machine in machines]
     num_done = len(study.cells) - len(pending)
-    lines += [f"{len(pending)} cells would run" + (f", {num_done} ended before" * bool(num_done))]
-    placed = schedule(pending, needs, seconds, machines)
+    infeasible = {cell: why for cell in pending if (why := why_infeasible(machines, needs[cell]))}
+    lines += [
+        f"  infeasible: {study.arm_of(cell)}, seed {cell.seed}: {why}"
+        for cell, why in infeasible.items()
+    ]
+    possible = [cell for cell in pending if cell not in infeasible]
+    lines += [f"{len(possible)} cells would run" + (f", {num_done} ended before" * bool(num_done))]
+    placed = schedule(possible, needs, seconds, machines)
     for each in placed:
         threads = f"{each.needs.threads} thread" + "s" * (each.needs.threads > 1)
         memory = show_bytes(each.needs.memory_bytes) if each.needs.memory_bytes else "unknown"

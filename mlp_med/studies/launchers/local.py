@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from mlp_med.cores import memory_nodes
 from mlp_med.studies.cell import Cell
 from mlp_med.studies.cell_process import CellProcess, drain, listen, outcome_of, remove, start
+from mlp_med.studies.launchers.feasibility import possible
 from mlp_med.studies.orders import TAKEN_OVER, Event, Job, Order, Work
 from mlp_med.studies.room import Machine, has_room
 
@@ -38,7 +39,7 @@ def launch_local(
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(preload)
-    waiting = list(jobs)
+    waiting = possible(jobs, [machine], on_event)
     running: list[CellProcess] = []
     try:
         while True:

@@ -76,6 +76,7 @@ def machines() -> list[Machine]:
             name=node["NodeManagerAddress"],
             cores=int(node["Resources"].get("CPU", 0)),
             memory_bytes=int(node["Resources"].get("memory", 0)),
+            total_memory_bytes=int(node["Resources"].get("memory", 0)),
             most_cells=_most_cells(node["Resources"]),
             num_gpus=int(node["Resources"].get("GPU", 0)),
             key=node["NodeID"],

@@ -21,6 +21,7 @@ from pathlib import Path
 from mlp_med.capacity.amounts import show_bytes
 from mlp_med.errors import StudyError
 from mlp_med.studies.cluster import cluster_of, tf_config
+from mlp_med.studies.launchers.feasibility import possible
 from mlp_med.studies.launchers.ray_cluster import machines, on_node
 from mlp_med.studies.launchers.ray_placement import Place, Placement, can_hold
 from mlp_med.studies.launchers.ray_supervisor import WorkByName, supervise
@@ -110,6 +111,8 @@ class _RaySweep:
     def _start_what_has_room(self, nodes: list[Machine]) -> None:
         with_cores = [node for node in nodes if node.cores]
         self._require_nodes(with_cores)
+        if with_cores:
+            self._leave_out_infeasible(with_cores)
         for job in list(self._waiting):
             if self._most_cells is not None and len(self._running) >= self._most_cells:
                 return
@@ -127,6 +130,12 @@ class _RaySweep:
             self._waiting.remove(job)
             if (order := job.open()) is not None:
                 self._running.append(self._start(order, job, machine))
+
+    def _leave_out_infeasible(self, nodes: list[Machine]) -> None:
+        """Of cells on one node; for the workers of a cell nodes may still come."""
+        alone = [job for job in self._waiting if job.needs.num_workers == 1]
+        left = possible(alone, nodes, self._on_event)
+        self._waiting = [job for job in self._waiting if job not in alone or job in left]
 
     def _require_nodes(self, nodes: list[Machine]) -> None:
         """Nodes with CPUs; for a cell of several workers so many that they can hold them all."""
