@@ -70,6 +70,12 @@ class Survey:
         """Bytes of all patches at one resolution, uint8 RGB, at most."""
         return 3 * crop_size(FIELD_UM, resolution_um) ** 2 * self.num_patches
 
+    @property
+    def build_core_seconds(self) -> float:
+        """Of one core, for all resolutions, at most."""
+        megapixels = sum(np.prod(slide.header.size) / 1e6 for slide in self.slides)
+        return float(SECONDS_A_MEGAPIXEL * megapixels + SECONDS_A_PATCH * self.num_patches)
+
     def num_finer_than_native(self, resolution_um: float) -> int:
         """Slides whose pixels are coarser than the resolution."""
         limit = resolution_um * (1 + NATIVE_TOLERANCE)
@@ -149,12 +155,13 @@ def check(source: Path | str) -> SourceReport:
         skipped=survey.skipped,
         native=_native(survey),
         crop_bytes={f"{um:g}um": survey.crop_bytes(um) for um in RESOLUTIONS_UM},
+        build_core_seconds=survey.build_core_seconds,
         problems=survey.problems,
         warnings=[
             *survey.warnings,
             *(warning for um in RESOLUTIONS_UM for warning in survey.warnings_at(um)),
-            f"the tissue of a slide is found when the dataset is built, which takes up to about "
-            f"{_estimated_minutes(survey):,.0f} minutes of one core; sizes are upper limits",
+            "the tissue of a slide is found when the dataset is built: sizes and times are upper "
+            "limits",
         ],
     )
 
@@ -195,9 +202,3 @@ def _native(survey: Survey) -> str:
     values, counts = np.unique(sizes, return_counts=True)
     shown = ", ".join(f"{value:g} ({count})" for value, count in zip(values, counts, strict=True))
     return f"µm a pixel (slides): {shown}"
-
-
-def _estimated_minutes(survey: Survey) -> float:
-    megapixels = sum(np.prod(slide.header.size) / 1e6 for slide in survey.slides)
-    seconds = SECONDS_A_MEGAPIXEL * megapixels + SECONDS_A_PATCH * survey.num_patches
-    return float(np.ceil(seconds / 60))

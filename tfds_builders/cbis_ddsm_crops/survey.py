@@ -1,5 +1,6 @@
 """Everything a build needs to know of a release, found without decoding a pixel."""
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,8 @@ SPLITS = ("train", "validation", "test")
 LESION, PATHOLOGY = "lesion", "pathology"
 # What label 0 and label 1 are.
 TASKS = {LESION: ("background", "lesion"), PATHOLOGY: ("benign", "malignant")}
+# Of one core, measured on drawn films: a megapixel of film and its masks, at all resolutions.
+SECONDS_A_MEGAPIXEL = 0.11
 SPLIT_SALT = "cbis_ddsm_crops split"
 VALIDATION_SHARE = 0.15
 CROSSING = "lesions of training patients who are also in a test table"
@@ -81,6 +84,13 @@ class Survey:
         """Bytes of all crops at one resolution, uint16."""
         pixels = crop_size(FIELD_MM, resolution_mm) ** 2
         return 2 * pixels * self.crops_per_lesion * len(self.lesions)
+
+    @property
+    def build_core_seconds(self) -> float:
+        """Of one core, for all resolutions."""
+        films = {self.films.film_of[lesion] for lesion in self.lesions["id"]}
+        megapixels = sum(math.prod(self.films.headers[film].size) / 1e6 for film in films)
+        return SECONDS_A_MEGAPIXEL * megapixels
 
     def film(self, lesion: str) -> RadiographHeader:
         """The mammogram that shows a lesion."""
@@ -193,6 +203,7 @@ def check(source: Path | str, task: str | None = None) -> SourceReport:
         skipped=survey.skipped,
         native=f"taken as {PIXEL_MM:g} mm: neither tables nor files tell the film scanner",
         crop_bytes={f"{r:g}mm": survey.crop_bytes(r) for r in RESOLUTIONS_MM},
+        build_core_seconds=survey.build_core_seconds,
         problems=survey.problems,
         warnings=survey.warnings,
     )

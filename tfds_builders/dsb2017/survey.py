@@ -55,6 +55,11 @@ class Survey:
         """Bytes of all crops at one resolution, int16."""
         return exam_bytes(resolution_mm) * len(self.exams)
 
+    @property
+    def build_core_seconds(self) -> float:
+        """Of one core, for all resolutions."""
+        return SECONDS_A_SLICE * sum(self.scans[of].num_slices for of in self.exams["patient"])
+
     def num_finer_than_native(self, resolution_mm: float) -> int:
         """Examples whose scan has an axis coarser than the resolution."""
         return sum(
@@ -127,11 +132,11 @@ def check(source: Path | str) -> SourceReport:
         skipped=release.skipped,
         native=_native_spacing(survey.scans),
         crop_bytes={f"{r:g}mm": survey.crop_bytes(r) for r in RESOLUTIONS_MM} if labelled else {},
+        build_core_seconds=survey.build_core_seconds if labelled else 0.0,
         problems=survey.problems,
         warnings=[
             *survey.warnings,
             *(w for r in RESOLUTIONS_MM for w in survey.warnings_at(r)),
-            *([_build_time(survey)] if labelled else []),
         ],
     )
 
@@ -194,14 +199,3 @@ def _native_spacing(scans: Mapping[str, Scan]) -> str:
         values = spacings[:, axis]
         axes.append(f"{name} {np.median(values):.3g} ({values.min():.3g}–{values.max():.3g})")
     return "median (range) in mm: " + ", ".join(axes)
-
-
-def _build_time(survey: Survey) -> str:
-    cores = available_cores()
-    exams = set(survey.exams["patient"])
-    num_slices = sum(scan.num_slices for patient, scan in survey.scans.items() if patient in exams)
-    minutes = num_slices * SECONDS_A_SLICE / cores / 60
-    return (
-        f"a build at all resolutions takes about {max(1, round(minutes)):,} minutes on {cores} "
-        f"cores ({SECONDS_A_SLICE:g} s a slice and core)"
-    )

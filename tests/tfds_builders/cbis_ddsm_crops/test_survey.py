@@ -45,12 +45,8 @@ def test_what_is_there_is_counted_and_nothing_is_written(release):
     before = sorted(release.rglob("*"))
     report = check(release)
     assert report.problems == []
-    assert report.candidates == {
-        "mass, train": 6,
-        "mass, test": 3,
-        "calcification, train": 5,
-        "calcification, test": 0,
-    } or sum(report.candidates.values()) == len(CASES)
+    assert sum(report.candidates.values()) == len(CASES)
+    assert report.build_core_seconds > 0
     assert report.examples == {
         "train": {"background": 8, "lesion": 8},
         "validation": {"background": 2, "lesion": 2},

@@ -1,6 +1,7 @@
 import errno
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -177,6 +178,10 @@ def test_the_command_keeps_as_many_negatives_as_it_is_told(tiny_source, tmp_path
     assert done.exit_code == 0, done.output
     builder = tfds_builders.open_config("luna16", 5.0, data_dir)
     labels = [int(example["label"]) for example in examples(builder).values()]
+    check = ["data", "check", "luna16", "--source", str(source.root), "--negatives", "1000"]
+    told = CliRunner().invoke(app, check).output
+    kept = re.findall(r"(\d+) non-nodule, (\d+) nodule$", told, re.MULTILINE)
+    assert sum(int(number) for row in kept for number in row) == len(labels)
     in_table = [line.rsplit(",", 1)[1] for line in source.candidates[1:]]
     assert labels.count(0) == in_table.count("0")
     with pytest.raises(DatasetError, match=r"no candidates to choose from"):

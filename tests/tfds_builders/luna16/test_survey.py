@@ -7,7 +7,7 @@ import pytest
 
 from mlp_med.errors import SourceError
 from tfds_builders.luna16 import check, preview
-from tfds_builders.luna16.survey import digest_only, survey_source
+from tfds_builders.luna16.survey import SECONDS_A_CROP, digest_only, survey_source
 
 REAL = Path(__file__).parents[4] / "shared" / "real" / "ct_luna16_layout"
 
@@ -37,6 +37,16 @@ def test_a_sound_source_is_counted_and_left_alone(tiny_source: Callable) -> None
     assert not any("2.5 mm is finer" in warning for warning in report.warnings)
     assert "nothing to mend" in str(report)
     assert tree(source.root.parent) == before
+
+
+def test_all_candidates_can_be_counted_and_take_longer(tiny_source: Callable) -> None:
+    root = tiny_source().root
+    some, every = check(root), check(root, negatives_per_positive=1000)
+    assert sum(counts["non-nodule"] for counts in every.examples.values()) == 40
+    # Ten crops more, of the same scans.
+    assert every.build_core_seconds - some.build_core_seconds == pytest.approx(10 * SECONDS_A_CROP)
+    assert some.build_core_seconds > 40 * SECONDS_A_CROP
+    assert "a build at all resolutions: about 1 minutes of one core" in str(some)
 
 
 def test_splits_follow_the_subsets(tiny_source: Callable) -> None:
