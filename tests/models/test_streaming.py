@@ -104,7 +104,7 @@ def test_gradients_in_3d_are_those_of_the_whole_image(tile_size, blocks, recompu
     assert_the_same(stream(model, after=LAST, tile_size=tile_size), model, images_of(grid))
 
 
-@settings(deadline=None, max_examples=12)
+@settings(deadline=None, max_examples=8)
 @given(
     kernel=st.integers(1, 5),
     stride=st.integers(1, 3),
