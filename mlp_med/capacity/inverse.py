@@ -35,7 +35,7 @@ def fewest_tiles(workload: Workload, budget: int, needed: NeededBytes) -> Worklo
     A split cuts every axis into as many pieces, which must be equal and hold one of the stem's
     blocks (`mlp_med.training.tiles`). The whole images of a batch stay in memory beside them.
     """
-    for split in range(workload.split, min(workload.voxels) // workload.stride + 1):
+    for split in range(1, min(workload.voxels) // workload.stride + 1):
         if all(edge % split == 0 for edge in workload.voxels):
             tiled = replace(workload, split=split)
             if needed(tiled) <= budget:

@@ -1,5 +1,6 @@
 """The catalogue of machines: what each has, and which document says so."""
 
+import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -99,18 +100,22 @@ def _platform(name: str, entry: Any, where: str) -> Platform:
         if key not in figures:
             return None
         value = figures[key]["value"]
-        if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not is_number or not 0 < value < math.inf:
             raise CapacityError(f"{where}: expected {key} to be a positive number, got {value!r}")
         return value * scale
 
     if "memory" not in figures:
         raise CapacityError(f"{where}: expected how much memory it has, got nothing")
+    memory = figures["memory"]["value"]
+    if not isinstance(memory, str) or not memory[-1:].isalpha():
+        raise CapacityError(f'{where}: expected memory with its unit, as in "24GB", got {memory!r}')
     peaks = {precision: number(key, 1e12) for precision, key in PRECISIONS.items()}
     return Platform(
         name=name,
         title=str(entry["title"]),
         kind=entry["kind"],
-        memory_bytes=parse_bytes(str(figures["memory"]["value"])),
+        memory_bytes=parse_bytes(memory),
         bandwidth=number("bandwidth_gb_s", 1e9),
         peak_flops={precision: peak for precision, peak in peaks.items() if peak is not None},
         link=number("link_gb_s", 1e9),

@@ -53,10 +53,15 @@ class Workload:
                 f"expected a number of tiles that divides every edge of {self.grid}, got "
                 f"{self.split}"
             )
-        if self.stream_tile < 0 or (self.stream_tile and self.norm != "none"):
+        if self.stream_tile < 0:
             raise CapacityError(
-                f"expected streamed tiles of at least one voxel with norm none, or 0 for the whole "
-                f"at once; got {self.stream_tile} with norm {self.norm}"
+                "expected streamed tiles of at least one voxel, or 0 for the whole at once, got "
+                f"{self.stream_tile}"
+            )
+        if self.stream_tile and self.norm != "none":
+            raise CapacityError(
+                f"stages stream in tiles with norm none alone, got {self.norm}: no tile has the "
+                "statistics of a whole batch"
             )
         views = int(preset_arguments(self.model).get("num_views", 1))
         if self.num_channels % views:

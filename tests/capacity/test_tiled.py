@@ -90,6 +90,11 @@ def test_the_most_that_fits_keeps_the_split():
     assert found is not None
     assert found.num_voxels >= tiles.num_voxels
     assert all(edge % 4 == 0 for edge in found.voxels)
-    tiling = fewest_tiles(tiles, budget, lambda each: predict_memory(each).peak)
-    assert tiling is not None
-    assert tiling.num_tiles == 16
+
+
+def test_the_fewest_tiles_are_fewest_whatever_was_asked_for():
+    tiles = workload(split=4)
+    budget = predict_memory(tiles).peak
+    whole = fewest_tiles(tiles, 100 * budget, lambda each: predict_memory(each).peak)
+    assert whole is not None
+    assert whole.num_tiles == 1
