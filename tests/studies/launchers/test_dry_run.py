@@ -65,3 +65,14 @@ def test_the_lines_say_what_where_and_for_how_long_and_that_scans_are_drawn(cell
     assert "10 cells would run, 2 ended before" in text
     assert "  at 2 min for 2 min on this machine, 1 thread, 1.00 GB: 5mm, seed 4" in lines
     assert "all would be done after about 10 min, as measured" in text
+
+
+def test_what_no_machine_can_hold_is_named_and_takes_no_time(cells):
+    needs = {**dict.fromkeys(cells, Needs(1, GB)), cells[0]: Needs(1, 9 * GB)}
+    machine = Machine("this machine", 1, GB, total_memory_bytes=4 * GB)
+    seconds = dict.fromkeys(cells, 60.0)
+    lines = dry_run_lines(study_of(cells), cells[:3], needs, seconds, [machine], "as before")
+    (told,) = [line for line in lines if "infeasible" in line]
+    assert "5mm, seed 0: needs 9.00 GB by the memory plan, and this machine has 4.00 GB" in told
+    assert any(line.startswith("2 cells would run") for line in lines)
+    assert any("all would be done after about 2 min" in line for line in lines)
