@@ -97,6 +97,7 @@ def dry_run(
     retry_failed: bool,
 ) -> list[str]:
     """What would run where; the ledger is read if there is one, and no file is written."""
+    from mlp_med.capacity.gpu_memory import taken_memory
     from mlp_med.ledger.store import existing_ledger
     from mlp_med.studies.cell_needs import survey
     from mlp_med.studies.forecast import cell_seconds
@@ -106,12 +107,14 @@ def dry_run(
     pending = _pending(study, ledger, retry_failed)
     found = survey(pending, Path(study.dataset_info.data_dir)) if pending else None
     seconds, origin = cell_seconds(study, ledger)
-    return dry_run_lines(
+    num_gpus = found.num_gpus if found else 0
+    taken = taken_memory() if num_gpus and address is None else []
+    return taken + dry_run_lines(
         study,
         pending,
         dict(zip(pending, found.needs, strict=True)) if found else {},
         seconds,
-        _machines(address, workers, found.num_gpus if found else 0),
+        _machines(address, workers, num_gpus),
         origin,
     )
 

@@ -233,6 +233,7 @@ def train(
         checkpoint_seconds: the least time between two checkpoints of a cell; 0 for none.
         launch: where they run; None for this machine.
     """
+    from mlp_med.capacity.gpu_memory import taken_memory
     from mlp_med.studies.cell_needs import Survey, survey, this_machine
     from mlp_med.studies.launchers.local import launch_local
     from mlp_med.studies.progress import StudyProgress
@@ -253,7 +254,10 @@ def train(
         *,
         is_lost: "Callable[[Order], bool]",
     ) -> None:
-        machine = this_machine(surveyed[-1].num_gpus, workers)
+        num_gpus = surveyed[-1].num_gpus
+        for told in taken_memory() if num_gpus else ():
+            console.print(told, style="yellow", markup=False)
+        machine = this_machine(num_gpus, workers)
         launch_local(jobs, work, on_event, machine=machine, preload=PRELOAD, is_lost=is_lost)
 
     spatial_dims = describe_dims(study)
