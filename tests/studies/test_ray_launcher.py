@@ -132,6 +132,19 @@ def test_each_way_to_end_is_told_as_on_this_machine_and_nothing_is_tried_again(
     assert "launcher_work.py" in there[3][0].message
 
 
+def test_a_cell_that_no_node_can_hold_is_infeasible_and_the_others_run(
+    cluster, make_cell, tmp_path
+):
+    def launch(jobs, work, on_event):
+        huge = Job(Needs(1, 10**15), jobs[0].open)
+        ray_launch([huge, *jobs[1:]], work, on_event)
+
+    ends = fates(launch, make_cell, tmp_path / "ray", [1, 0])
+    assert [end.kind for end in ends[1]] == ["infeasible"]
+    assert "needs 1.00 PB by the memory plan, and the largest machine has" in ends[1][0].message
+    assert ends[0] == [Done()]
+
+
 def test_a_cell_dies_with_its_supervisor_whose_death_is_no_lost_node(cluster, make_cell, tmp_path):
     cells: list[psutil.Process] = []
 

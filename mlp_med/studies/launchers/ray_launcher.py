@@ -95,7 +95,9 @@ class _RaySweep:
 
     def run(self) -> None:
         while self._waiting or self._running:
-            self._start_what_has_room([node for node in machines() if self._is_trusted(node)])
+            nodes = machines()
+            self._leave_out_infeasible([node for node in nodes if node.cores])
+            self._start_what_has_room([node for node in nodes if self._is_trusted(node)])
             self._listen()
             for lost in [each for each in self._running if self._is_lost(each.order)]:
                 self._end(lost)
@@ -111,8 +113,6 @@ class _RaySweep:
     def _start_what_has_room(self, nodes: list[Machine]) -> None:
         with_cores = [node for node in nodes if node.cores]
         self._require_nodes(with_cores)
-        if with_cores:
-            self._leave_out_infeasible(with_cores)
         for job in list(self._waiting):
             if self._most_cells is not None and len(self._running) >= self._most_cells:
                 return
