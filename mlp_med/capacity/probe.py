@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any, Self
 
 from mlp_med.capacity.amounts import show_bytes
-from mlp_med.capacity.budget import Place
 from mlp_med.capacity.workload import Workload
 from mlp_med.errors import CapacityError
 from mlp_med.training.memory import peak_memory_bytes
@@ -91,11 +90,16 @@ def probe(
             text=True,
             env={**os.environ, "TMPDIR": directory, "TF_CPP_MIN_LOG_LEVEL": "2"},
         )
-        stdout, stderr, peak = _watched(process)
+        try:
+            stdout, stderr, peak = _watched(process)
+        finally:
+            process.kill()  # where this is interrupted; nothing is left of it otherwise
     if process.returncode:
         reason = stderr.strip().splitlines()[-1:] or [f"exit code {process.returncode}"]
         if process.returncode < 0:  # it could say nothing of it
             reason = [f"ended by {signal.Signals(-process.returncode).name}"]
+        from mlp_med.capacity.budget import Place  # TensorFlow: no probe's process shall begin so
+
         predicted = Place().needed(workload)
         raise CapacityError(
             f"the probe of {workload.grid} × {workload.batch_size} died: {reason[0]}; its peak "

@@ -1,6 +1,7 @@
 """Sources are drawn here: chests of a few ellipses in DICOM series, no one's."""
 
 import csv
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -387,6 +388,7 @@ def test_bad_input_is_told_and_nothing_is_built(
     source: Path, tmp_path: Path, spoil: Callable[[Path], None], message: str
 ):
     spoil(source)
+    assert re.search(message, str(check(source)))
     with pytest.raises(SourceError, match=message):
         build(source, tmp_path / "data", [4.0], num_workers=1)
     assert not (tmp_path / "data").exists()

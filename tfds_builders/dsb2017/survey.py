@@ -57,8 +57,10 @@ class Survey:
 
     @property
     def build_core_seconds(self) -> float:
-        """Of one core, for all resolutions."""
-        return SECONDS_A_SLICE * sum(self.scans[of].num_slices for of in self.exams["patient"])
+        """Of one core, for all resolutions, of what can be used."""
+        patients = set(self.exams["patient"])
+        used = (scan.num_slices for patient, scan in self.scans.items() if patient in patients)
+        return SECONDS_A_SLICE * sum(used)
 
     def num_finer_than_native(self, resolution_mm: float) -> int:
         """Examples whose scan has an axis coarser than the resolution."""
