@@ -75,10 +75,11 @@ def why_infeasible(machines: Sequence[Machine], needs: Needs) -> str:
         machines: all that there are. The memory plan is of processors' memory, not of GPUs'.
         needs: of a cell that runs on one of them.
     """
-    if any(not machine.total_memory_bytes or machine.num_gpus for machine in machines):
+    unknown = any(not machine.total_memory_bytes or machine.num_gpus for machine in machines)
+    if unknown or not machines:
         return ""
-    largest = max((machine.total_memory_bytes for machine in machines), default=0)
-    if not largest or needs.memory_bytes * (1 - PLAN_MAY_ERR) <= largest:
+    largest = max(machine.total_memory_bytes for machine in machines)
+    if needs.memory_bytes * (1 - PLAN_MAY_ERR) <= largest:
         return ""
     where = machines[0].name if len(machines) == 1 else "the largest machine"
     return (

@@ -20,7 +20,7 @@ from mlp_med.ledger.study_run import finish_study, start_study
 from mlp_med.ledger.write import mark_interrupted
 from mlp_med.studies.cell import Cell
 from mlp_med.studies.launchers import Launch
-from mlp_med.studies.orders import Event
+from mlp_med.studies.orders import INFEASIBLE, Event
 from mlp_med.studies.provenance import environment, git_commit
 from mlp_med.studies.resume import clear_ended
 from mlp_med.studies.room import Needs
@@ -28,7 +28,7 @@ from mlp_med.studies.study import Study
 from mlp_med.studies.sweep import Sweep
 
 # A failure that the same cell would meet again on the same machine; not tried again unasked.
-DETERMINISTIC_FAILURES = frozenset({"non_finite_loss"})
+DETERMINISTIC_FAILURES = frozenset({"non_finite_loss", INFEASIBLE})
 
 
 def run_study(
@@ -102,8 +102,8 @@ def pending_cells(study: Study, record: StudyRecord, retry_failed: bool = False)
     known = {cell.hash: cell for cell in record.cells}
 
     def has_ended(cell: CellRecord) -> bool:
-        if cell.state == "failed" and not retry_failed:
+        if cell.state in ("failed", "infeasible") and not retry_failed:
             return cell.failure is not None and cell.failure.kind in DETERMINISTIC_FAILURES
-        return cell.state == "done" or (cell.state == "infeasible" and not retry_failed)
+        return cell.state == "done"
 
     return [cell for cell in study.cells if not has_ended(known[cell.hash])]

@@ -95,7 +95,7 @@ def test_a_grid_that_blocks_do_not_fill_is_filled_as_without_tiles(grid):
 @settings(deadline=None, max_examples=4)
 @given(
     tile_size=st.integers(3, 16),
-    blocks=st.tuples(*[st.integers(1, 4)] * 3),
+    blocks=st.tuples(*[st.integers(1, 5)] * 3),
     recompute=st.booleans(),
 )
 def test_gradients_in_3d_are_those_of_the_whole_image(tile_size, blocks, recompute):
