@@ -21,11 +21,8 @@ import keras
 import tensorflow as tf
 
 from mlp_med.models.convolution import Convolution3D
-from mlp_med.models.normalization import (
-    FusedBatchNormalization,
-    GroupNormalization,
-    NoNormalization,
-)
+from mlp_med.models.normalization import FusedBatchNormalization, GroupNormalization
+from mlp_med.models.pooled_normalization import PooledNormalization
 from mlp_med.models.recomputation import RecomputedConvolutions
 from mlp_med.training.allocator import keep_freed_memory
 from mlp_med.training.memory import peak_memory_bytes
@@ -45,14 +42,15 @@ def network(spatial_dims: int, *, group: bool, recompute: bool) -> keras.Model:
     first, *others = [width for width in WIDTHS for _ in range(2)]
     x = convolution(first, 3, padding="same", use_bias=False)(inputs)
     for index, width in enumerate(others, start=1):
-        pool = pooling(2) if index % 2 == 0 else None
-        normalize = norm(relu=pool is None)
+        halve = index % 2 == 0
+        normalize = norm(relu=not halve)
+        if halve:
+            normalize = PooledNormalization(normalize, pooling(2))
         convolve = convolution(width, 3, padding="same", use_bias=False)
         if recompute:
-            (x,) = RecomputedConvolutions(normalize, [convolve], pool=pool)(x)
-            continue
-        x = normalize(x)
-        x = convolve(x if pool is None else NoNormalization()(pool(x)))
+            (x,) = RecomputedConvolutions(normalize, [convolve])(x)
+        else:
+            x = convolve(normalize(x))
     x = keras.ops.mean(norm()(x), axis=tuple(range(1, spatial_dims + 1)))
     return keras.Model(inputs, keras.layers.Dense(1, dtype="float32")(x))
 

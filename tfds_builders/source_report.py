@@ -5,6 +5,8 @@ from pathlib import Path
 
 from mlp_med.cores import available_cores
 
+UNITS = (("h", 3600), ("min", 60), ("s", 1))
+
 
 @dataclass(frozen=True)
 class SourceReport:
@@ -64,10 +66,14 @@ class SourceReport:
 
 def _build_time(core_seconds: float) -> str:
     cores = available_cores()
-    return (
-        f"time of a build at all resolutions: about {max(1, round(core_seconds / 60)):,} minutes "
-        f"of one core, {max(1, round(core_seconds / cores / 60)):,} of the {cores} here"
-    )
+    words = f"time of a build at all resolutions: about {_duration(core_seconds)} of one core"
+    return f"{words}, {_duration(core_seconds / cores)} of the {cores} here" if cores > 1 else words
+
+
+def _duration(seconds: float) -> str:
+    """To two digits: no machine is known better than that."""
+    unit, size = next((unit, size) for unit, size in UNITS if seconds >= size or size == 1)
+    return f"{float(f'{seconds / size:.2g}'):,g} {unit}"
 
 
 def _counts(counts: dict[str, int]) -> str:

@@ -104,7 +104,7 @@ class _Walk:
         waiting: set[int] = set()  # buffers that put-off gradients of weights are computed from
         for index in reversed(range(len(self.calls))):
             call, needs = self.calls[index], self.footprints[index]
-            self._compute_again(call)
+            self._compute_again(call, users)
             upstream = gradients.pop(call.output_name)
             sums = 0
             for source in call.input_names:
@@ -149,14 +149,14 @@ class _Walk:
                 users.setdefault(tensor, set()).add(index)
         return users
 
-    def _compute_again(self, call: LayerCall) -> None:
-        """Everything that leads to a recomputed input is there again once it is needed."""
+    def _compute_again(self, call: LayerCall, users: dict[str, set[int]]) -> None:
+        """What leads to a recomputed input, and is needed, is there again once that is."""
         for source in call.input_names:
             if source not in self.recomputed or source in self.alive:
                 continue
             (maker,) = [made for made in self.calls if made.output_name == source]
             for made in self.calls:
-                if made.recomputed_in == maker.recomputed_in:
+                if made.recomputed_in == maker.recomputed_in and users.get(made.output_name):
                     self.alive[made.output_name] = self.sizes[made.output_name]
 
     def _give_back(self, index: int, users: dict[str, set[int]]) -> None:
@@ -168,5 +168,6 @@ class _Walk:
 
 def _needed(call: LayerCall, needs: Footprint) -> list[str]:
     """Tensors that the layer's backward pass needs."""
-    inputs = list(call.input_names) if needs.keeps_inputs else []
+    inputs = [call.places] if call.places else list(call.input_names)
+    inputs = inputs if needs.keeps_inputs else []
     return [*inputs, call.output_name] if needs.keeps_output else inputs

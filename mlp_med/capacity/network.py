@@ -1,7 +1,7 @@
 """The layers of a built network in the order of the forward pass, at the shapes of one workload."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
@@ -9,6 +9,7 @@ import keras
 from mlp_med.capacity.footprints import Tensor
 from mlp_med.models.convolution import SpaceToDepth
 from mlp_med.models.normalization import NoNormalization
+from mlp_med.models.pooled_normalization import PooledNormalization
 from mlp_med.models.recomputation import RecomputedConvolutions
 from mlp_med.models.residual import VIEWS
 from mlp_med.models.stage_parts import parts_of
@@ -29,6 +30,8 @@ class LayerCall:
         output: its shape.
         recomputed_in: the layer that keeps none of this one's output and makes it again in its
             backward pass; "" for most.
+        places: the tensor in which the backward pass seeks the places of the maxima, where it is
+            not the one that goes in; "" for most.
     """
 
     layer: keras.layers.Layer
@@ -37,6 +40,7 @@ class LayerCall:
     inputs: tuple[Tensor, ...]
     output: Tensor
     recomputed_in: str = ""
+    places: str = ""
 
 
 def layer_calls(model: keras.Model, input_shape: Shape) -> list[LayerCall]:
@@ -120,10 +124,10 @@ class _Walk:
             outputs = layer.output if isinstance(layer.output, list) else [layer.output]
             inputs = layer.input if isinstance(layer.input, list) else [layer.input]
             sources = [names[id(tensor)] for tensor in inputs]
-            if isinstance(layer, NoNormalization) and not layer.relu:
+            made = list(self._parts(layer, sources, prefix))
+            if not made:
                 names[id(layer.output)] = sources[0]  # the very same tensor
                 continue
-            made = list(self._parts(layer, sources, prefix))
             calls += made
             for output, call in zip(outputs, made[-len(outputs) :], strict=True):
                 names[id(output)] = call.output_name
@@ -133,22 +137,25 @@ class _Walk:
         self, layer: keras.layers.Layer, sources: Sequence[str], prefix: str
     ) -> Iterator[LayerCall]:
         """The layer, or what it is made of; those that the network goes on from come last."""
-        if not isinstance(layer, RecomputedConvolutions):
+        if isinstance(layer, RecomputedConvolutions):
+            activated = [
+                replace(call, recomputed_in=f"{prefix}{layer.name}")
+                for call in self._parts(layer.norm, sources, prefix)
+            ]
+            yield from activated
+            source = activated[-1].output_name if activated else sources[0]
+            for convolution in layer.convolutions:
+                yield self.call(convolution, [source], prefix=prefix)
+        elif isinstance(layer, PooledNormalization):
+            norm = list(self._parts(layer.norm, sources, prefix))
+            yield from norm
+            source = norm[-1].output_name if norm else sources[0]
+            pooled = self.call(layer.pool, [source], prefix=prefix)
+            yield replace(pooled, places=sources[0])
+            relu = NoNormalization(name=f"{layer.pool.name}_relu")
+            yield self.call(relu, [pooled.output_name], prefix=prefix)
+        elif not (isinstance(layer, NoNormalization) and not layer.relu):  # which does nothing
             yield self.call(layer, sources, prefix=prefix)
-            return
-        (source,) = sources
-        parts = [layer.norm]
-        if layer.pool is not None:
-            parts += [layer.pool, NoNormalization(name=f"{layer.pool.name}_relu")]
-        for part in parts:
-            if isinstance(part, NoNormalization) and not part.relu:
-                continue
-            made_again = f"{prefix}{layer.name}"
-            call = self.call(part, [source], prefix=prefix, recomputed_in=made_again)
-            source = call.output_name
-            yield call
-        for convolution in layer.convolutions:
-            yield self.call(convolution, [source], prefix=prefix)
 
     def call(
         self,
@@ -156,7 +163,6 @@ class _Walk:
         sources: Sequence[str],
         *,
         prefix: str = "",
-        recomputed_in: str = "",
     ) -> LayerCall:
         """One layer, whose output is called by its name from then on."""
         given = [self.shapes[source] for source in sources]
@@ -170,5 +176,4 @@ class _Walk:
             # A layer casts what comes in to the dtype that it computes in.
             tuple(Tensor(shape, layer.compute_dtype) for shape in given),
             Tensor(self.shapes[name], layer.compute_dtype),
-            recomputed_in,
         )

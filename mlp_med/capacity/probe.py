@@ -16,13 +16,12 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any, Self
 
 from mlp_med.capacity.amounts import show_bytes
 from mlp_med.capacity.workload import Workload
 from mlp_med.errors import CapacityError
-from mlp_med.training.memory import peak_memory_bytes
+from mlp_med.training.memory import peak_memory_bytes, peak_memory_bytes_of
 
 NUM_STEPS = 4
 NUM_WAITING = 8  # batches beyond those that the steps take
@@ -112,8 +111,7 @@ def _watched(process: subprocess.Popen[str]) -> tuple[str, str, int]:
     """Both outputs of a process that ends, and the highest resident memory that was seen of it."""
     peak = 0
     while True:
-        with contextlib.suppress(OSError, ValueError):  # it is ending
-            peak = peak_memory_bytes(Path(f"/proc/{process.pid}/status"))
+        peak = peak_memory_bytes_of(process.pid) or peak
         with contextlib.suppress(subprocess.TimeoutExpired):
             return *process.communicate(timeout=SECONDS_BETWEEN_LOOKS), peak
 

@@ -21,6 +21,7 @@ from pydicom.uid import UID
 from mlp_med.errors import ImageError
 from mlp_med.imaging.claims import BoundedFile
 from mlp_med.imaging.encapsulated import TRANSFER_SYNTAXES, Stored, check_pixel_data
+from mlp_med.imaging.rescale import stated_rescale
 
 KEYWORDS = (
     "Modality",
@@ -196,7 +197,7 @@ def _header(path: Path, dataset: Dataset) -> SliceHeader:
             f"{path}: expected a positive spacing of pixels in mm, found {between_columns:g} × "
             f"{between_rows:g}; correct PixelSpacing, or export the series again"
         )
-    rescale = _rescale(path, dataset)
+    rescale = stated_rescale(path, dataset)
     slope, intercept = rescale[0] or 1.0, rescale[1] or 0.0
     padding = _padding(dataset)
     return SliceHeader(
@@ -213,20 +214,6 @@ def _header(path: Path, dataset: Dataset) -> SliceHeader:
         whole_values=slope.is_integer() and intercept.is_integer(),
         padding=None if padding is None else padding * slope + intercept,
     )
-
-
-def _rescale(path: Path, dataset: Dataset) -> tuple[float | None, float | None]:
-    """Slope and intercept as stated; GDCM reads a slope of 0 as 1, so that is refused here."""
-    slope, intercept = (
-        None if dataset.get(keyword) in (None, "") else float(dataset[keyword].value)
-        for keyword in ("RescaleSlope", "RescaleIntercept")
-    )
-    if slope == 0 or not np.isfinite([slope or 1, intercept or 0]).all():
-        raise ImageError(
-            f"{path}: expected a finite RescaleSlope other than 0 and a finite RescaleIntercept, "
-            f"found {slope} and {intercept}; correct them, or export the series again"
-        )
-    return slope, intercept
 
 
 def _padding(dataset: Dataset) -> int | None:

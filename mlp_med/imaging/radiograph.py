@@ -21,6 +21,7 @@ from mlp_med.imaging.claims import BoundedFile
 from mlp_med.imaging.dicom_slice import HEADER_ERRORS, shortly
 from mlp_med.imaging.encapsulated import TRANSFER_SYNTAXES, Stored, check_pixel_data
 from mlp_med.imaging.plane import Plane
+from mlp_med.imaging.rescale import stated_rescale
 
 # By how well they say what a pixel is of the patient: calibrated, at the detector, of a film scan.
 SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
@@ -255,7 +256,7 @@ def _described(path: Path, data: Any, syntax: str) -> tuple[RadiographHeader, St
         )
     if data.get("ModalityLUTSequence"):
         raise ImageError(f"{path}: has a modality LUT, which is not read; apply it in an export")
-    slope, intercept = _rescale(path, data)
+    slope, intercept = stated_rescale(path, data)
     header = RadiographHeader(
         path=path,
         size=(int(columns), int(rows)),
@@ -265,8 +266,8 @@ def _described(path: Path, data: Any, syntax: str) -> tuple[RadiographHeader, St
         signed=bool(data.get("PixelRepresentation", 0)),
         inverted=kind == "MONOCHROME1",
         padding=_padding_values(data),
-        slope=slope,
-        intercept=intercept,
+        slope=1.0 if slope is None else slope,
+        intercept=intercept or 0.0,
         lossy=data.get("LossyImageCompression") == "01",
         modality=_word(data, "Modality"),
         body_part=_word(data, "BodyPartExamined"),
@@ -275,17 +276,6 @@ def _described(path: Path, data: Any, syntax: str) -> tuple[RadiographHeader, St
         implant=_word(data, "BreastImplantPresent") == "YES",
     )
     return header, Stored(syntax, header.size, int(allocated))
-
-
-def _rescale(path: Path, data: Any) -> tuple[float, float]:
-    slope = float(data.RescaleSlope or 0) if "RescaleSlope" in data else 1.0
-    intercept = float(data.get("RescaleIntercept") or 0)
-    if slope == 0 or not np.isfinite([slope, intercept]).all():
-        raise ImageError(
-            f"{path}: expected a finite rescale slope other than 0 and a finite intercept, found "
-            f"{slope:g} and {intercept:g}; correct them, or leave the image out"
-        )
-    return slope, intercept
 
 
 def _spacing(path: Path, data: Any) -> tuple[float, float] | None:

@@ -164,6 +164,8 @@ class NoNormalization(keras.layers.Layer):
         relu: whether negative values become 0.
     """
 
+    scale = None
+
     def __init__(self, *, relu: bool = True, **kwargs: Any):
         super().__init__(**kwargs)
         self.relu = relu

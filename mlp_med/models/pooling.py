@@ -14,6 +14,8 @@ def max_pool(
     size: Sequence[int],
     strides: Sequence[int],
     padding: Literal["SAME", "VALID"],
+    *,
+    places: Callable[[], tf.Tensor] | None = None,
 ) -> tf.Tensor:
     """Maximum over windows of [batch, *grid, channels], whose gradient on a CPU is always the same.
 
@@ -22,16 +24,29 @@ def max_pool(
     left to the order of addresses in memory which one runs (TensorFlow 2.21): 4 to 13 % of the
     times that a step was traced gave other weights. In a function of its own, which computes the
     maximum once more, it is always the fast one.
+
+    Args:
+        inputs: of any float dtype.
+        size: of the windows, one number an axis of the grid.
+        strides: likewise.
+        padding: of the grid.
+        places: gives the backward pass a tensor of the same shape that is largest where `inputs`
+            are, which then need not be kept.
     """
-    if not on_cpu():
-        return tf.nn.max_pool(inputs, size, strides, padding)
 
     def pool(inputs: tf.Tensor) -> tf.Tensor:
         return tf.nn.max_pool(inputs, size, strides, padding)
 
+    if places is None and not on_cpu():
+        return pool(inputs)
+
     @tf.custom_gradient
     def run(inputs: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
-        return pool(inputs), lambda upstream: _own_graph(pool, inputs, upstream)(inputs, upstream)
+        def gradient(upstream: tf.Tensor) -> tf.Tensor:
+            values = inputs if places is None else places()
+            return _own_graph(pool, values, upstream)(values, upstream)
+
+        return pool(inputs), gradient
 
     return run(inputs)
 

@@ -15,63 +15,59 @@ import tensorflow as tf
 
 
 class RecomputedConvolutions(keras.layers.Layer):
-    """Normalisation, ReLU, pooling, then convolutions side by side; keeps nothing but its input.
+    """Normalisation and ReLU, then convolutions side by side; keeps nothing but its input.
 
     The same weights, outputs and gradients as the layers one after the other.
 
     Args:
-        norm: a layer of `mlp_med.models.normalization`.
-        convolutions: each reads the normalised and pooled input.
-        pool: between norm and convolutions, or None.
+        norm: a layer of `mlp_med.models.normalization`, or one with its pooling.
+        convolutions: each reads the normalised input.
     """
 
     def __init__(
-        self,
-        norm: keras.layers.Layer,
-        convolutions: Sequence[keras.layers.Layer],
-        *,
-        pool: keras.layers.Layer | None = None,
-        **kwargs: Any,
+        self, norm: keras.layers.Layer, convolutions: Sequence[keras.layers.Layer], **kwargs: Any
     ):
         super().__init__(**kwargs)
         self.norm = norm
         self.convolutions = list(convolutions)
-        self.pool = pool
 
     def build(self, input_shape: tuple[Any, ...]) -> None:
         """Builds the parts."""
         self.norm.build(input_shape)
-        pooled = self._pooled_shape(input_shape)
+        activated = self.norm.compute_output_shape(input_shape)
         for convolution in self.convolutions:
-            convolution.build(pooled)
+            convolution.build(activated)
 
     def call(self, inputs: tf.Tensor, training: bool = False) -> list[tf.Tensor]:
         """One output a convolution."""
 
-        def branch(values: tf.Tensor) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
-            activated, moments = self.norm.normalize(values, training=training)
-            if self.pool is not None:
-                activated = tf.nn.relu(self.pool(activated))
-            return [convolve(activated) for convolve in self.convolutions], moments
+        def activate(values: tf.Tensor) -> tuple[tf.Tensor, list[tf.Tensor]]:
+            return self.norm.normalize(values, training=training)
 
-        outputs, moments = _recomputing(branch)(inputs) if training else branch(inputs)
+        def convolve(activated: tf.Tensor) -> list[tf.Tensor]:
+            return [convolution(activated) for convolution in self.convolutions]
+
+        if training:
+            outputs, moments = _recomputing(activate, convolve)(inputs)
+        else:
+            activated, moments = activate(inputs)
+            outputs = convolve(activated)
         self.norm.record(moments)
         return outputs
 
     def compute_output_shape(self, input_shape: tuple[Any, ...]) -> list[tuple[Any, ...]]:
         """One shape a convolution."""
-        pooled = self._pooled_shape(input_shape)
-        return [convolution.compute_output_shape(pooled) for convolution in self.convolutions]
-
-    def _pooled_shape(self, input_shape: tuple[Any, ...]) -> tuple[Any, ...]:
-        return input_shape if self.pool is None else self.pool.compute_output_shape(input_shape)
+        activated = self.norm.compute_output_shape(input_shape)
+        return [convolution.compute_output_shape(activated) for convolution in self.convolutions]
 
 
-Branch = Callable[[tf.Tensor], tuple[list[tf.Tensor], list[tf.Tensor]]]
+Activate = Callable[[tf.Tensor], tuple[tf.Tensor, list[tf.Tensor]]]
+Convolve = Callable[[tf.Tensor], list[tf.Tensor]]
+Outputs = tuple[list[tf.Tensor], list[tf.Tensor]]
 
 
-def _recomputing(branch: Branch) -> Branch:
-    """`branch` with a gradient that runs it again; its second outputs are not differentiated.
+def _recomputing(activate: Activate, convolve: Convolve) -> Callable[[tf.Tensor], Outputs]:
+    """One after the other, with a gradient that runs both again; that of the moments is not taken.
 
     `tf.recompute_grad` would add a zero to the input to make the second run wait for the gradient,
     which costs a pass over memory and a copy; a control dependency does the same for nothing.
@@ -82,21 +78,32 @@ def _recomputing(branch: Branch) -> Branch:
         def gradients(
             *upstream: tf.Tensor, variables: Sequence[tf.Variable] = ()
         ) -> tuple[tf.Tensor, list[tf.Tensor]]:
-            with tf.GradientTape() as tape, tf.control_dependencies(upstream):
+            with tf.GradientTape() as first, tf.control_dependencies(upstream):
                 values = tf.identity(inputs)
-                tape.watch(values)
-                again, _ = branch(values)
-            by_input, *by_variables = tape.gradient(
-                again, [values, *variables], output_gradients=list(upstream[: len(again)])
+                first.watch(values)
+                activated, _ = activate(values)
+            with tf.GradientTape() as second:
+                second.watch(activated)
+                again = convolve(activated)
+            by_activated, *by_filters = second.gradient(
+                again, [activated, *variables], output_gradients=list(upstream[: len(again)])
+            )
+            # Else filter gradients are put off, and what they are computed from lies in memory.
+            with tf.control_dependencies([each for each in by_filters if each is not None]):
+                by_activated = tf.identity(by_activated)
+            by_input, *by_others = first.gradient(
+                activated, [values, *variables], output_gradients=by_activated
             )
             # An optimiser may change a variable once its gradient is here: not before its second
             # reading, which the gradient of the input alone may have to wait for.
             with tf.control_dependencies([by_input]):
-                delivered = [tf.identity(gradient) for gradient in by_variables]
-            # Else filter gradients are put off, and what was computed for them lies in memory.
-            with tf.control_dependencies(by_variables):
-                return tf.identity(by_input), delivered
+                delivered = [
+                    tf.identity(other if by_filter is None else by_filter)
+                    for by_filter, other in zip(by_filters, by_others, strict=True)
+                ]
+            return by_input, delivered
 
-        return branch(inputs), gradients
+        activated, moments = activate(inputs)
+        return (convolve(activated), moments), gradients
 
     return run

@@ -12,6 +12,7 @@ from mlp_med.models.normalization import (
     GroupNormalization,
     NoNormalization,
 )
+from mlp_med.models.pooled_normalization import PooledNormalization
 from mlp_med.models.pooling import AverageOverCentre, MaxPooling2D, MaxPooling3D
 from mlp_med.models.recomputation import RecomputedConvolutions
 from mlp_med.models.streaming import stream
@@ -178,15 +179,16 @@ class _Layers:
     def residual_block(
         self, x: keras.KerasTensor, width: int, *, halve: bool, name: str
     ) -> keras.KerasTensor:
-        # "same" keeps at least one voxel, however coarse the grid has become.
-        pool = self._pooling(2, padding="same", name=f"{name}_pool") if halve else None
         convolutions = []
         if projected := halve or x.shape[-1] != width:
             convolutions.append(self.convolution(width, kernel_size=1, name=f"{name}_shortcut"))
         convolutions.append(self.convolution(width, name=f"{name}_conv1"))
-        # ReLU and maximum commute, and after the pooling there is less to do.
         norm = self.normalization(f"{name}_norm1", relu=not halve)
-        outputs = self.activated_convolutions(x, norm, convolutions, pool=pool)
+        if halve:
+            # "same" keeps at least one voxel, however coarse the grid has become.
+            pool = self._pooling(2, padding="same", name=f"{name}_pool")
+            norm = PooledNormalization(norm, pool, name=f"{name}_pooled_norm1")
+        outputs = self.activated_convolutions(x, norm, convolutions)
         shortcut = outputs[0] if projected else x
         # Without normalisation a sum of blocks would grow with depth, so each begins as nothing.
         last = self.convolution(width, zeros=self._norm == "none", name=f"{name}_conv2")
@@ -195,20 +197,13 @@ class _Layers:
         return keras.layers.Add(name=f"{name}_sum")([shortcut, y])
 
     def activated_convolutions(
-        self,
-        x: keras.KerasTensor,
-        norm: keras.layers.Layer,
-        convolutions: list[keras.layers.Layer],
-        *,
-        pool: keras.layers.Layer | None = None,
+        self, x: keras.KerasTensor, norm: keras.layers.Layer, convolutions: list[keras.layers.Layer]
     ) -> list[keras.KerasTensor]:
-        """Norm, ReLU and pooling, then what each convolution makes of it."""
+        """Norm and ReLU, and pooling where it halves; then what each convolution makes of it."""
         if self._recompute:
             name = norm.name.replace("norm", "recomputed")
-            return RecomputedConvolutions(norm, convolutions, pool=pool, name=name)(x)
+            return RecomputedConvolutions(norm, convolutions, name=name)(x)
         activated = norm(x)
-        if pool is not None:
-            activated = NoNormalization(name=f"{pool.name}_relu")(pool(activated))
         return [convolve(activated) for convolve in convolutions]
 
     def average(self, x: keras.KerasTensor, pooling: Pooling) -> keras.KerasTensor:

@@ -11,6 +11,7 @@ import tensorflow as tf
 from mlp_med.errors import StreamingError
 from mlp_med.models.convolution import Convolution3D, SpaceToDepth
 from mlp_med.models.normalization import FusedBatchNormalization, NoNormalization
+from mlp_med.models.pooled_normalization import PooledNormalization
 from mlp_med.models.pooling import max_pool
 from mlp_med.models.recomputation import RecomputedConvolutions
 from mlp_med.models.windows import Window
@@ -113,19 +114,18 @@ def _needed(parts: Sequence[Part], last: str) -> list[Part]:
 
 def _parts(layer: keras.layers.Layer, sources: Sequence[str]) -> Iterator[Part]:
     """The layer itself, or what it is made of; those that the network goes on from come last."""
-    if not isinstance(layer, RecomputedConvolutions):
+    if isinstance(layer, RecomputedConvolutions):
+        activated = list(_parts(layer.norm, sources))
+        yield from activated
+        for convolution in layer.convolutions:
+            yield _part(convolution, [activated[-1].output])
+    elif isinstance(layer, PooledNormalization):
+        for inner in (layer.norm, layer.pool, NoNormalization(name=f"{layer.pool.name}_relu")):
+            part = _part(inner, sources)
+            sources = [part.output]
+            yield part
+    else:
         yield _part(layer, sources)
-        return
-    (source,) = sources
-    inner = [layer.norm]
-    if layer.pool is not None:
-        inner += [layer.pool, NoNormalization(name=f"{layer.pool.name}_relu")]
-    for each in inner:
-        part = _part(each, [source])
-        source = part.output
-        yield part
-    for convolution in layer.convolutions:
-        yield _part(convolution, [source])
 
 
 def _part(layer: keras.layers.Layer, sources: Sequence[str]) -> Part:

@@ -22,7 +22,7 @@ from typing import Any
 from mlp_med.errors import MlpMedError
 from mlp_med.studies.orders import Done, Event, Failed, Order, Progress, Work
 from mlp_med.studies.room import Needs
-from mlp_med.training.memory import peak_memory_bytes
+from mlp_med.training.memory import peak_memory_bytes_of
 
 POLL_SECONDS = 0.5
 
@@ -82,7 +82,7 @@ def listen(running: list[CellProcess], on_event: Callable[[Order, Event], None])
     sources = [job.connection for job in running] + [job.process.sentinel for job in running]
     wait(sources, timeout=POLL_SECONDS)
     for job in running:
-        job.peak_memory_bytes = _peak_memory(job.process.pid) or job.peak_memory_bytes
+        job.peak_memory_bytes = peak_memory_bytes_of(job.process.pid) or job.peak_memory_bytes
         drain(job, on_event)
 
 
@@ -119,13 +119,6 @@ def remove(job: CellProcess) -> None:
     """Gives back what a process that is gone has left."""
     job.connection.close()
     shutil.rmtree(job.temporary_dir, ignore_errors=True)
-
-
-def _peak_memory(pid: int | None) -> int | None:
-    """None where the process is gone, or is a zombie, which has no such line."""
-    with contextlib.suppress(OSError, ValueError):
-        return peak_memory_bytes(Path(f"/proc/{pid}/status"))
-    return None
 
 
 # ---- in the cell's process

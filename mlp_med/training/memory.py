@@ -1,5 +1,6 @@
-"""Peak memory of this process, by the figure that is its own."""
+"""Peak memory of a process, by the figure that is its own."""
 
+import contextlib
 from pathlib import Path
 
 
@@ -16,6 +17,13 @@ def peak_memory_bytes(status: Path = Path("/proc/self/status")) -> int:
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024
     raise ValueError(f"expected a line VmHWM in {status}, found none")
+
+
+def peak_memory_bytes_of(pid: int | None) -> int | None:
+    """That of another process; None where it is gone, or is ending and has no such line."""
+    with contextlib.suppress(OSError, ValueError):
+        return peak_memory_bytes(Path(f"/proc/{pid}/status"))
+    return None
 
 
 def reset_peak_memory(process: Path = Path("/proc/self")) -> bool:

@@ -5,6 +5,7 @@ from mlp_med.capacity.liveness import forward_peak, training_peak
 from mlp_med.capacity.network import layer_calls
 from mlp_med.errors import CapacityError
 from mlp_med.models.normalization import FusedBatchNormalization, NoNormalization
+from mlp_med.models.pooled_normalization import PooledNormalization
 from mlp_med.models.recomputation import RecomputedConvolutions
 from mlp_med.models.residual import build_model
 
@@ -92,6 +93,23 @@ def test_what_is_computed_again_is_not_kept_but_there_while_it_is_needed():
     kept, recomputed = (training_peak(calls(model)) for model in (plain, again))
     assert kept.kept_bytes - recomputed.kept_bytes == IMAGE
     assert recomputed.num_bytes == kept.num_bytes  # of so short a network
+
+
+@pytest.mark.parametrize("recompute", [False, True])
+def test_a_normalised_tensor_that_is_pooled_is_not_kept(recompute):
+    inputs = keras.Input((None, None, 1))
+    x = convolution()(inputs)
+    pool = keras.layers.MaxPooling2D(2, padding="same")
+    norm = PooledNormalization(FusedBatchNormalization(relu=False), pool)
+    if recompute:
+        (y,) = RecomputedConvolutions(norm, [convolution()])(x)
+    else:
+        y = convolution()(norm(x))
+    peak = training_peak(calls(keras.Model(inputs, y)))
+    # The inputs of the first convolution and of the norm; that of the second, unless made again.
+    assert peak.kept_bytes == 2 * IMAGE + (0 if recompute else IMAGE // 4)
+    # At the norm's gradient: these two, what came back through the pooling, and the norm's own.
+    assert peak.num_bytes == 4 * IMAGE
 
 
 @pytest.mark.parametrize("norm", ["batch", "group", "none"])

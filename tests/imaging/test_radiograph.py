@@ -301,9 +301,9 @@ def test_a_compressed_image_of_another_size_than_the_header_says_is_refused(tmp_
         ({"PhotometricInterpretation": None}, "grey values"),
         ({"BitsStored": 40}, "8 or 16 bits"),
         ({"Rows": None}, "holds no image"),
-        ({"RescaleSlope": "0"}, "slope other than 0"),
-        ({"RescaleSlope": "nan"}, "slope other than 0 .* found nan"),
-        ({"RescaleIntercept": "-inf"}, "a finite intercept, found 1 and -inf"),
+        ({"RescaleSlope": "0"}, "RescaleSlope other than 0"),
+        ({"RescaleSlope": "nan"}, "RescaleSlope other than 0 .* found nan"),
+        ({"RescaleIntercept": "-inf"}, "a finite RescaleIntercept, found None and -inf"),
         ({"Rows": 400}, "cut short"),
     ],
 )

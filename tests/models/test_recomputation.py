@@ -84,6 +84,23 @@ def test_nothing_is_computed_again_before_the_gradient_is_there():
     assert len(norms) == 2 * num_norms + 1  # the last one's output is small and is kept
 
 
+def test_filter_gradients_do_not_wait_for_the_end_of_the_step():
+    """What they are computed from would lie in memory beside the norm's own gradient."""
+    model = residual(2, "batch", recompute=True)
+
+    @tf.function(autograph=False)
+    def step(images):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(model(images, training=True))
+        return tape.gradient(loss, [v.value for v in model.trainable_variables])
+
+    operations = step.get_concrete_function(tf.TensorSpec(SHAPES[2])).graph.get_operations()
+    norms = [op for op in operations if op.type == "FusedBatchNormGradV3"]
+    filters = {op for op in operations if op.type == "Conv2DBackpropFilter"}
+    # Before the last of the norms' gradients, the first norm's: all but the stem's.
+    assert max(len(filters & ancestors(norm)) for norm in norms) == len(filters) - 1
+
+
 def test_bfloat16_learns_the_same_within_its_rounding():
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy("mixed_bfloat16")

@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from pathlib import Path
 
+from tfds_builders.letter_case import by_lower_case
+
 SUFFIXES = (".dicom", ".dcm")
 
 
@@ -41,9 +43,9 @@ class Images:
         key = study.lower()
         if key not in self._listed:
             if self._studies is None:
-                self._studies = _by_lower_case(self._folder.iterdir())
+                self._studies = by_lower_case(self._folder.iterdir())
             folders = (path for path in self._studies.get(key, []) if path.is_dir())
-            self._listed[key] = _by_lower_case(p for path in folders for p in path.iterdir())
+            self._listed[key] = by_lower_case(p for path in folders for p in path.iterdir())
         return self._listed[key].get(name.lower(), [])
 
     def warnings(self) -> list[str]:
@@ -55,13 +57,6 @@ class Images:
             f"{len(self._renamed):,} images differ from the table in upper and lower case only, "
             f"the first {found} for {wanted}: taken as meant"
         ]
-
-
-def _by_lower_case(paths: Iterable[Path]) -> dict[str, list[Path]]:
-    listed: dict[str, list[Path]] = {}
-    for path in sorted(paths):
-        listed.setdefault(path.name.lower(), []).append(path)
-    return listed
 
 
 def _named(paths: Iterable[Path]) -> str:

@@ -12,6 +12,7 @@ import pandas as pd
 
 from mlp_med.errors import ImageError
 from mlp_med.imaging.radiograph import RadiographHeader, read_radiograph_header
+from tfds_builders.letter_case import by_lower_case
 
 SUFFIX = ".dcm"
 COLLECTION = "CBIS-DDSM"  # the folder that the NBIA Data Retriever makes, in a manifest's folder
@@ -104,11 +105,9 @@ class _Folders:
 
     def __init__(self, folder: Path, films: Films):
         self._folder, self._films = folder, films
-        names = [path.name for path in folder.iterdir() if path.is_dir()]
-        self._exact = set(names)
-        self._lower: dict[str, list[str]] = {}
-        for name in sorted(names):
-            self._lower.setdefault(name.lower(), []).append(name)
+        folders = [path for path in folder.iterdir() if path.is_dir()]
+        self._exact = {path.name for path in folders}
+        self._lower = by_lower_case(folders)
         self._files: dict[str, list[Path]] = {}
         self._renamed: dict[str, str] = {}
 
@@ -124,7 +123,7 @@ class _Folders:
     def _name(self, wanted: str) -> str | None:
         if wanted in self._exact:
             return wanted
-        alike = self._lower.get(wanted.lower(), [])
+        alike = [path.name for path in self._lower.get(wanted.lower(), [])]
         if len(alike) > 1:
             self._films.problems.append(
                 f"{self._folder}: expected the folder {wanted}, found {' and '.join(alike)}, which "

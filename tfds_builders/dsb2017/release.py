@@ -9,6 +9,7 @@ import pandas as pd
 
 from mlp_med.errors import SourceError
 from tfds_builders.hashing import digest_of, hash_fraction
+from tfds_builders.letter_case import by_lower_case
 from tfds_builders.phantom_marker import MARKER, is_phantom
 from tfds_builders.tables import read_table
 
@@ -167,13 +168,12 @@ def split_of(patient: str, table: str) -> str:
 def _count_left_out(release: Release, records: pd.DataFrame) -> None:
     absent = sorted(set(records["patient"]) - set(release.folders))
     unlabelled = sorted(set(release.folders) - set(records["patient"]))
-    by_lower = {patient.lower(): patient for patient in release.folders}
+    folders = by_lower_case(release.folders.values())
     for patient in absent:
-        like = by_lower.get(patient.lower())
-        if like is not None:
+        for like in folders.get(patient.lower(), []):
             release.problems.append(
-                f"{release.root}: the tables name {patient}, and {IMAGES} holds {like}: the same "
-                "but for upper and lower case; rename one of them"
+                f"{release.root}: the tables name {patient}, and {IMAGES} holds {like.name}: the "
+                "same but for upper and lower case; rename one of them"
             )
     if absent:
         release.skipped[f"labels of patients without a folder in {IMAGES}"] = len(absent)
