@@ -128,6 +128,7 @@ def test_missing_repeated_and_other_views_are_counted(release):
 
 def test_an_image_that_is_missing_or_no_plain_mammogram_takes_its_exam_out(release):
     images = {of.name: of for of in all_exams()}
+    whole = check(release)
     (release / exam(TRAIN[0])[0].path).unlink()
     write_image(release, images[exam(TRAIN[1], left=4)[1].name], BreastImplantPresent="YES")
     write_image(release, images[exam(TRAIN[2], 2, 5)[2].name], ImagerPixelSpacing=None)
@@ -138,6 +139,12 @@ def test_an_image_that_is_missing_or_no_plain_mammogram_takes_its_exam_out(relea
         "exams with an image that does not say how large a pixel is": 1,
     }
     assert any("train split has 0 exams of BI-RADS 1" in found for found in report.problems)
+    num_exams = [
+        sum(sum(split.values()) for split in of.examples.values()) for of in (whole, report)
+    ]
+    assert num_exams[0] - num_exams[1] == 3
+    seconds = [of.build_core_seconds for of in (whole, report)]
+    assert seconds[1] / seconds[0] == pytest.approx(num_exams[1] / num_exams[0])
 
 
 def test_an_image_of_the_other_breast_takes_its_exam_out(release):
