@@ -81,6 +81,12 @@ class Workload:
         return int(preset_arguments(self.model)["stem_stride"])
 
     @property
+    def last_stride(self) -> int:
+        """Voxels along an edge that one position of the last stage's grid stands for."""
+        stages = self.num_extra_stages + len(preset_arguments(self.model)["widths"])
+        return int(self.stride * 2 ** (stages - 1))
+
+    @property
     def grid(self) -> str:
         """The grid for a reader, e.g. "64×64×64"."""
         return "×".join(map(str, self.voxels))

@@ -105,6 +105,11 @@ def plan(
         precision=policy,
         norm=norm,
     )
+    if split > 1 and (edge := min(workload.tile_voxels)) < workload.last_stride:
+        notes.append(
+            f"a tile's edge is {edge} voxels, where the last stage's positions stand for "
+            f"{workload.last_stride}: little of its network has anything to compare"
+        )
     crops = _crops_bytes(dataset, resolution, data_dir, workload) if field_mm is None else None
     if crops is None:
         notes.append("no such crops are built here: the memory that they take is not counted")

@@ -104,6 +104,12 @@ def test_recomputation_keeps_less():
     assert "recomputing" in run(*words, "--recompute")
 
 
+def test_tiles_of_next_to_nothing_are_planned_with_a_word():
+    words = ["--resolution", "1.25", "--field-mm", "80", "--split"]
+    assert not any("tile's edge" in note for note in plan(*words, "4")["notes"])
+    assert any("edge is 8 voxels" in note and "16" in note for note in plan(*words, "8")["notes"])
+
+
 def test_crops_that_are_built_count_and_others_are_said_not_to(tmp_path, monkeypatch):
     import tfds_builders
 
