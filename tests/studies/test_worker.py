@@ -11,6 +11,7 @@ from mlp_med.errors import DatasetError, StudyError
 from mlp_med.pipelines.datasets import LUNA16
 from mlp_med.studies import worker
 from mlp_med.studies.orders import Order
+from mlp_med.training import sharpness
 from tests.pipelines.crops import random_examples
 
 NUM_CASES = 48  # of 16 patients
@@ -110,6 +111,7 @@ def test_a_cell_that_stops_at_a_training_loss_is_measured_there(make_cell, monke
     examples = random_examples(LUNA16, 5.0, NUM_CASES)
     monkeypatch.setattr(worker, "load_splits", lambda *of, **scored: (examples,) * 3)
     monkeypatch.setattr(worker, "configure_threads", lambda number: None)
+    monkeypatch.setattr(sharpness, "NUM_ITERATIONS", 2)  # how far it finds has its own tests
 
     def train(loss, **changes):
         cell = make_cell(
