@@ -1,10 +1,10 @@
 """Which tensors are alive at the peak of a training step, by TensorFlow's own log of allocations.
 
 The network of step_time.py, at two batches: what an example more takes is their difference. Unlike
-the peak of a process it holds no allocator's reserve and no library's scratch, so that it is the
-same on every run. Where a processor does not know bfloat16, other kernels stand in, which unfold
-their input into a copy for each tap or widen it to float32: what is larger than any activation is
-left out, and its largest told.
+the peak of a process it holds no allocator's reserve and no library's scratch, so that it is nearly
+the same in every run; the order of operations is the graph's own. Where a processor does not know
+bfloat16, other kernels stand in, which unfold their input into a copy for each tap or widen it to
+float32: what is larger than any activation is left out, and its largest told.
 
     python benchmarks/peak_tensors.py --grid 32 32 32 --batches 16 48
 """
@@ -38,7 +38,7 @@ class Peak:
     def read(self, line: str) -> None:
         """Follows one line of the log."""
         identity, size = IDENTITY.search(line), SIZE.search(line)
-        if identity is None:
+        if identity is None or "llocation {" not in line:  # outputs are told of as well
             return
         if "Deallocation" in line:
             self.alive.pop(identity[1], None)
