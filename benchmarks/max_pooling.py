@@ -19,7 +19,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from mlp_med.models import pooling
+from mlp_med.models import pooled_normalization, pooling
 from mlp_med.models.residual import build_model
 from mlp_med.training.step import compile_training_steps
 from mlp_med.training.threads import configure_threads
@@ -106,7 +106,8 @@ def main() -> None:
     )
     print(f"{traces} traces of a step, those that differ from the first")
     print(f"  ours         {count_different(traces):4d}")
-    pooling.max_pool = tf.nn.max_pool  # with whichever gradient it chooses
+    # With whichever gradient it chooses, of the normalised tensor itself.
+    pooled_normalization.max_pool = lambda values, *args, places: tf.nn.max_pool(values, *args)
     print(f"  TensorFlow's {count_different(traces):4d}")
 
 
