@@ -10,6 +10,7 @@ float32: what is larger than any activation is left out, and its largest told.
 """
 
 import argparse
+import math
 import os
 import re
 import subprocess
@@ -18,7 +19,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 SETTINGS = ("mixed_bfloat16", "mixed_bfloat16+recompute")
-MARK = "the step that is looked at "
+MARK = "the step that is looked at"
 IDENTITY, SIZE = re.compile(r"allocation_id: (\d+)"), re.compile(r"(?:allocated|num)_bytes: (\d+)")
 KERNEL = re.compile(r"kernel_name: \"([^\"]*)\"")
 NUM_SHOWN = 6
@@ -104,9 +105,7 @@ def main() -> None:
         take_steps(setting, [int(edge) for edge in grid], int(batch))
         return
     few, many = arguments.batches
-    voxels = 1
-    for edge in arguments.grid:
-        voxels *= edge
+    voxels = math.prod(arguments.grid)
     for setting in arguments.settings:
         largest = WIDTH * voxels * (2 if "bfloat16" in setting else 4)  # of an example
         peaks = [peak_of(setting, arguments.grid, batch, largest * batch) for batch in (few, many)]

@@ -168,6 +168,5 @@ class _Walk:
 
 def _needed(call: LayerCall, needs: Footprint) -> list[str]:
     """Tensors that the layer's backward pass needs."""
-    inputs = [call.places] if call.places else list(call.input_names)
-    inputs = inputs if needs.keeps_inputs else []
+    inputs = [call.places or name for name in call.input_names] if needs.keeps_inputs else []
     return [*inputs, call.output_name] if needs.keeps_output else inputs

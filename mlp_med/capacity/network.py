@@ -143,14 +143,12 @@ class _Walk:
                 for call in self._parts(layer.norm, sources, prefix)
             ]
             yield from activated
-            source = activated[-1].output_name if activated else sources[0]
             for convolution in layer.convolutions:
-                yield self.call(convolution, [source], prefix=prefix)
+                yield self.call(convolution, [_end(activated, sources)], prefix=prefix)
         elif isinstance(layer, PooledNormalization):
             norm = list(self._parts(layer.norm, sources, prefix))
             yield from norm
-            source = norm[-1].output_name if norm else sources[0]
-            pooled = self.call(layer.pool, [source], prefix=prefix)
+            pooled = self.call(layer.pool, [_end(norm, sources)], prefix=prefix)
             yield replace(pooled, places=sources[0])
             relu = NoNormalization(name=f"{layer.pool.name}_relu")
             yield self.call(relu, [pooled.output_name], prefix=prefix)
@@ -177,3 +175,8 @@ class _Walk:
             tuple(Tensor(shape, layer.compute_dtype) for shape in given),
             Tensor(self.shapes[name], layer.compute_dtype),
         )
+
+
+def _end(calls: Sequence[LayerCall], sources: Sequence[str]) -> str:
+    """What the last of them makes; where there is none, the very tensor that goes in."""
+    return calls[-1].output_name if calls else sources[0]

@@ -49,4 +49,4 @@ def test_channels_that_views_cannot_share_are_refused():
 
 def test_a_whole_exam_of_2600_by_2000_is_planned():
     plan = predict_memory(exam(model="residual_four_views", voxels=(2600, 2000), batch_size=1))
-    assert 2e9 < plan.activations < 4e9
+    assert 2.5e9 < plan.activations < 3e9

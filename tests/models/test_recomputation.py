@@ -65,9 +65,9 @@ def test_loss_gradients_and_running_statistics_are_those_of_the_plain_network(sp
     np.testing.assert_allclose(*scores, rtol=1e-4, atol=1e-5)
 
 
-def test_nothing_is_computed_again_before_the_gradient_is_there():
-    """What could be computed again at once would lie in memory until it is wanted."""
-    model = residual(3, "batch", recompute=True)
+def operations_of_a_step(spatial_dims):
+    """Of the graph of a recomputing network's gradients."""
+    model = residual(spatial_dims, "batch", recompute=True)
 
     @tf.function(autograph=False)
     def step(images):
@@ -75,7 +75,13 @@ def test_nothing_is_computed_again_before_the_gradient_is_there():
             loss = tf.reduce_sum(model(images, training=True))
         return tape.gradient(loss, [v.value for v in model.trainable_variables])
 
-    operations = step.get_concrete_function(tf.TensorSpec(SHAPES[3])).graph.get_operations()
+    traced = step.get_concrete_function(tf.TensorSpec(SHAPES[spatial_dims]))
+    return traced.graph.get_operations()
+
+
+def test_nothing_is_computed_again_before_the_gradient_is_there():
+    """What could be computed again at once would lie in memory until it is wanted."""
+    operations = operations_of_a_step(3)
     norms = [op for op in operations if op.type == "FusedBatchNormV3"]
     kinds_before = [{before.type for before in ancestors(op)} for op in norms]
     again = [kinds for kinds in kinds_before if "FusedBatchNormGradV3" in kinds]
@@ -86,15 +92,7 @@ def test_nothing_is_computed_again_before_the_gradient_is_there():
 
 def test_filter_gradients_do_not_wait_for_the_end_of_the_step():
     """What they are computed from would lie in memory beside the norm's own gradient."""
-    model = residual(2, "batch", recompute=True)
-
-    @tf.function(autograph=False)
-    def step(images):
-        with tf.GradientTape() as tape:
-            loss = tf.reduce_sum(model(images, training=True))
-        return tape.gradient(loss, [v.value for v in model.trainable_variables])
-
-    operations = step.get_concrete_function(tf.TensorSpec(SHAPES[2])).graph.get_operations()
+    operations = operations_of_a_step(2)
     norms = [op for op in operations if op.type == "FusedBatchNormGradV3"]
     filters = {op for op in operations if op.type == "Conv2DBackpropFilter"}
     # Before the last of the norms' gradients, the first norm's: all but the stem's.

@@ -259,7 +259,7 @@ def test_check_counts_and_writes_nothing(drawn: Path):
     assert report.crop_bytes["4mm"] == 6 * 2 * 88**3
     assert "of slices 10 (10–10)" in report.native
     assert 0 < report.build_core_seconds < 60
-    assert f"a build at all resolutions: about {report.build_core_seconds:.2g} s" in str(report)
+    assert f"resolutions: about {report.build_core_seconds:.2g} s of one core" in str(report)
     assert sorted(drawn.rglob("*")) == before
 
 
