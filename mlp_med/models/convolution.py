@@ -76,6 +76,7 @@ def _filter_gradient(
     """Gradient [depth taps, height taps, width taps, in, out] of a stride-1 convolution."""
     depth_taps = kernel_shape[0]
     padded = (depth_taps - 1) // 2 if padding == "SAME" else 0
+    shape, upstream_shape = _shape(inputs), _shape(upstream)
     by_tap: list[tf.Tensor] = []
     for tap in range(depth_taps):
         # This tap takes output plane d from input plane d + offset; beyond the grid it saw zeros.
@@ -84,12 +85,12 @@ def _filter_gradient(
         # Planes of the inputs could be copied as soon as there are inputs, and would then lie in
         # memory for the whole step: so not before the gradient is here and the last tap is done.
         with tf.control_dependencies(by_tap[-1:] or [upstream]):
-            count = tf.minimum(tf.shape(inputs)[1] - ahead, tf.shape(upstream)[1] - behind)
+            count = _at_most(shape[1] - ahead, upstream_shape[1] - behind)
             by_tap.append(
                 tf.raw_ops.Conv2DBackpropFilter(
-                    input=_planes(inputs, ahead, count),
+                    input=_planes(inputs, ahead, count, shape),
                     filter_sizes=kernel_shape[1:],
-                    out_backprop=_planes(upstream, behind, count),
+                    out_backprop=_planes(upstream, behind, count, upstream_shape),
                     strides=[1] * 4,
                     padding=padding,
                 )
@@ -97,10 +98,27 @@ def _filter_gradient(
     return tf.stack(by_tap)
 
 
-def _planes(volume: tf.Tensor, start: int, count: tf.Tensor) -> tf.Tensor:
+def _shape(volume: tf.Tensor) -> list[Any]:
+    """The sizes of its axes: numbers where they are known, since to compute them takes a graph."""
+    dynamic = None if volume.shape[1:].is_fully_defined() else tf.unstack(tf.shape(volume))
+    return [
+        size if size is not None or not dynamic else dynamic[axis]
+        for axis, size in enumerate(volume.shape)
+    ]
+
+
+def _at_most(*sizes: Any) -> Any:
+    """The least of sizes, and nothing where one is negative: a number if all of them are."""
+    if any(tf.is_tensor(size) for size in sizes):
+        return tf.maximum(tf.minimum(*sizes), 0)
+    return max(min(sizes), 0)
+
+
+def _planes(volume: tf.Tensor, start: int, count: Any, shape: list[Any]) -> tf.Tensor:
     """So many planes of every example from `start` on, as a batch of 2D images."""
-    planes = volume[:, start : start + tf.maximum(count, 0)]
-    return tf.reshape(planes, tf.concat([[-1], tf.shape(volume)[2:]], 0))
+    is_whole = not tf.is_tensor(count) and count == shape[1]
+    planes = volume if is_whole else volume[:, start : start + count]
+    return tf.reshape(planes, [-1, *shape[2:]])
 
 
 class SpaceToDepth(keras.layers.Layer):
