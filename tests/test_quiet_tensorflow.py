@@ -9,9 +9,14 @@ def run(code):
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 
-def test_tensorflow_is_imported_without_a_word():
-    done = run("import mlp_med.quiet_tensorflow, sys; print('tensorflow' in sys.modules)")
-    assert (done.stdout, done.stderr) == ("True\n", "")
+def test_tensorflow_is_imported_late_and_without_a_word():
+    done = run(
+        "import sys, mlp_med.quiet_tensorflow, tensorflow_datasets as tfds\n"
+        "print('tensorflow' in sys.modules)\n"
+        "tfds.as_numpy({})  # which imports it by a way of its own\n"
+        "print('tensorflow' in sys.modules)\n"
+    )
+    assert (done.stdout, done.stderr) == ("False\nTrue\n", "")
 
 
 def test_what_is_no_notice_passes_even_where_the_import_fails():

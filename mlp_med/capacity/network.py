@@ -146,11 +146,11 @@ class _Walk:
             for convolution in layer.convolutions:
                 yield self.call(convolution, [_end(activated, sources)], prefix=prefix)
         elif isinstance(layer, PooledNormalization):
-            norm = list(self._parts(layer.norm, sources, prefix))
-            yield from norm
-            pooled = self.call(layer.pool, [_end(norm, sources)], prefix=prefix)
+            norm, pool, relu = layer.parts
+            normalized = list(self._parts(norm, sources, prefix))
+            yield from normalized
+            pooled = self.call(pool, [_end(normalized, sources)], prefix=prefix)
             yield replace(pooled, places=sources[0])
-            relu = NoNormalization(name=f"{layer.pool.name}_relu")
             yield self.call(relu, [pooled.output_name], prefix=prefix)
         elif not (isinstance(layer, NoNormalization) and not layer.relu):  # which does nothing
             yield self.call(layer, sources, prefix=prefix)

@@ -3,11 +3,13 @@
 Heavy imports wait inside the commands, so that --help is quick.
 """
 
+import logging
 import sys
 import traceback
 
 from rich.console import Console
 
+import mlp_med.quiet_tensorflow  # noqa: F401  # whichever verb imports TensorFlow
 from mlp_med.cli import (  # noqa: F401  # they register their verbs
     advise,
     compare,
@@ -28,7 +30,6 @@ from mlp_med.cli import (  # noqa: F401  # they register their verbs
     verify,
 )
 from mlp_med.cli.app import app
-from mlp_med.cli.datasets import quiet_tensorflow
 from mlp_med.errors import MlpMedError
 from mlp_med.ledger.credentials import without_credentials
 
@@ -38,7 +39,7 @@ def main() -> None:
 
     Nothing that is printed here shows what a tracking URI holds of a password or token.
     """
-    quiet_tensorflow()
+    logging.getLogger("absl").setLevel(logging.ERROR)  # through it TensorFlow and TFDS speak
     try:
         app()
     except MlpMedError as error:

@@ -50,7 +50,6 @@ def advise(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
 ) -> None:
     """The best resolution, batch and precision within a budget, out of what was trained."""
-    import mlp_med.quiet_tensorflow  # noqa: F401  # before the layers import TensorFlow
     from experiments import STUDIES
     from mlp_med.capacity.platforms import catalogue as read_catalogue
     from mlp_med.capacity.platforms import find_platform

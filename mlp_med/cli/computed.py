@@ -30,7 +30,6 @@ def study_compute(
     """Compute a study of memory or time on every platform, and keep it in the ledger."""
     import dataclasses
 
-    import mlp_med.quiet_tensorflow  # noqa: F401  # before the layers import TensorFlow
     from experiments import COMPUTED
     from mlp_med.capacity.platforms import catalogue as read_catalogue
     from mlp_med.cli.platforms import measured_platform

@@ -1,7 +1,5 @@
 """What several verbs do with a dataset: find it by name, build it with a progress bar."""
 
-import logging
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +13,6 @@ OF_CANDIDATES = ("luna16", "luna16_fields")
 
 def find_dataset(name: str):  # type: ignore[no-untyped-def]  # its type would import TFDS
     """The builders of that name; DatasetError where there are none."""
-    import mlp_med.quiet_tensorflow  # noqa: F401  # before the builders import TensorFlow
     import tfds_builders
 
     if name not in tfds_builders.DATASETS:
@@ -99,9 +96,3 @@ def beam_options(
             "--beam-option direct_num_workers=2"
         )
     return {"beam_runner": runner, "beam_options": settings or []}
-
-
-def quiet_tensorflow() -> None:
-    """TensorFlow's start-up notices are not news to the user of a command."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    logging.getLogger("absl").setLevel(logging.ERROR)

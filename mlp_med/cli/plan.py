@@ -86,7 +86,6 @@ def plan(
             f"expected a number of micro-batches that divides the batch {batch}, got {accumulation}"
         )
 
-    import mlp_med.quiet_tensorflow  # noqa: F401  # before the layers import TensorFlow
     from mlp_med.capacity.budget import Place, fit_into
     from mlp_med.pipelines.datasets import describe
 

@@ -65,7 +65,6 @@ def rerun(
 
 
 def _rerun_one(run_id: str, data_dir: Path | None, tracking_uri: str) -> bool:
-    import mlp_med.quiet_tensorflow  # noqa: F401  # before the worker imports TensorFlow
     from mlp_med.ledger.store import open_ledger
     from mlp_med.studies.rerun import rerun_cell
 
@@ -83,7 +82,6 @@ def _rerun_sample(
     data_dir: Path | None,
     tracking_uri: str,
 ) -> bool:
-    import mlp_med.quiet_tensorflow  # noqa: F401  # before the worker imports TensorFlow
     from mlp_med.cli import workflow
     from mlp_med.ledger.read import read_study
     from mlp_med.ledger.store import open_ledger

@@ -26,7 +26,6 @@ class RerunAt:
 def rerun_at(asked: RerunAt, tracking_uri: str, repository: Path | None) -> bool:
     """Reruns the sample and writes the report; returns whether all came out the same bits."""
     import mlp_med
-    import mlp_med.quiet_tensorflow  # before the worker imports TensorFlow
     from mlp_med.cores import available_cores
     from mlp_med.ledger.read import read_study
     from mlp_med.ledger.store import open_ledger

@@ -56,7 +56,6 @@ def prepare(
         data_dir: TFDS's data directory.
         options: what the user states of scans of their own, or the task of a dataset with several.
     """
-    import mlp_med.quiet_tensorflow  # noqa: F401  # before the builders import TensorFlow
     from experiments import find_study
     from mlp_med.pipelines.datasets import describe
     from mlp_med.studies.planning import open_dataset

@@ -12,6 +12,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from mlp_med.models.normalization import NoNormalization
 from mlp_med.models.pooling import max_pool
 
 
@@ -31,6 +32,11 @@ class PooledNormalization(keras.layers.Layer):
         super().__init__(**kwargs)
         self.norm = norm
         self.pool = pool
+
+    @property
+    def parts(self) -> tuple[keras.layers.Layer, ...]:
+        """Layers that one after the other give the same: normalisation, pooling, ReLU."""
+        return self.norm, self.pool, NoNormalization(name=f"{self.pool.name}_relu")
 
     def build(self, input_shape: tuple[Any, ...]) -> None:
         """Builds the normalisation."""

@@ -120,7 +120,7 @@ def _parts(layer: keras.layers.Layer, sources: Sequence[str]) -> Iterator[Part]:
         for convolution in layer.convolutions:
             yield _part(convolution, [activated[-1].output])
     elif isinstance(layer, PooledNormalization):
-        for inner in (layer.norm, layer.pool, NoNormalization(name=f"{layer.pool.name}_relu")):
+        for inner in layer.parts:
             part = _part(inner, sources)
             sources = [part.output]
             yield part
