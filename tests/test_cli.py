@@ -11,9 +11,10 @@ from pathlib import Path
 import psutil
 import pytest
 
+from mlp_med.cli import main
 from mlp_med.ledger.read import load_predictions, read_study
 from mlp_med.ledger.store import open_ledger
-from tests.command_line import COMMAND, mlp_med, own_environment
+from tests.command_line import COMMAND, FROM_THE_OUTSIDE, mlp_med, own_environment
 from tests.faults import fault
 from tests.studies.noise_study import write_patches
 
@@ -96,11 +97,30 @@ def test_a_random_sample_is_rerun_and_counted(finished):
     assert "2 of 2 reruns are identical bit for bit" in printed
 
 
-def test_a_rerun_of_what_is_not_a_done_cell_is_refused(finished):
+@pytest.fixture
+def refused(monkeypatch, capfd):
+    """What a command says that must be refused; in this process, since so many are tried."""
+
+    def told(*arguments, cwd):
+        monkeypatch.chdir(cwd)
+        monkeypatch.setattr(sys, "argv", ["mlp-med", *arguments])
+        for name in FROM_THE_OUTSIDE:
+            monkeypatch.delenv(name, raising=False)
+        with pytest.raises(SystemExit) as end:
+            main()
+        printed = "".join(capfd.readouterr())
+        assert end.value.code == 2, printed
+        assert "Traceback" not in printed
+        return printed
+
+    return told
+
+
+def test_a_rerun_of_what_is_not_a_done_cell_is_refused(finished, refused):
     ledger = open_ledger(f"sqlite:///{finished}/runs/mlflow.db")
     study = read_study(ledger, name="resolution_matters")
-    assert "expected the run of a cell" in mlp_med("rerun", study.run_id, cwd=finished, code=2)
-    mlp_med("rerun", "no-such-run", cwd=finished, code=2)
+    assert "expected the run of a cell" in refused("rerun", study.run_id, cwd=finished)
+    assert "no-such-run" in refused("rerun", "no-such-run", cwd=finished)
 
 
 @fault(
@@ -194,8 +214,6 @@ BUILD_OF_NOTHING = ["data", "build", "luna16", "--source", "absent"]
         (["study", "run", "resolution_matters"], "is not built"),
         (["study", "run", "resolution_matters", "--launcher", "dry-run"], "is not built"),
         (["study", "run", "resolution_matters", "--address", "h:1"], "add --launcher ray"),
-        (["study", "status", "resolution_matters"], "no study"),
-        (["report", "resolution_matters", "--out", "page"], "no study"),
         (["data", "check", "no_such_dataset", "--source", "."], "there is no dataset"),
         (["data", "build", "luna16", "--source", "absent"], "absent"),
         (["study", "list", "--nonsense"], "No such option"),
@@ -209,10 +227,29 @@ BUILD_OF_NOTHING = ["data", "build", "luna16", "--source", "absent"]
         ),
     ],
 )
-def test_a_users_mistake_is_one_clear_message(arguments, message, tmp_path):
-    printed = mlp_med(*arguments, cwd=tmp_path, code=2)
+def test_a_users_mistake_is_one_clear_message(arguments, message, tmp_path, refused):
+    printed = refused(*arguments, cwd=tmp_path)
     assert message in printed
     assert "secret" not in printed
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["study", "status", "resolution_matters"],
+        ["study", "verify", "resolution_matters"],
+        ["study", "compare", "resolution_matters", "resolution_matters"],
+        ["report", "resolution_matters", "--out", "page"],
+        ["rerun", "--study", "resolution_matters"],
+        ["rerun", "a-run"],
+        ["submission", "a-run", "--out", "scores"],
+        ["advise"],
+    ],
+)
+def test_who_reads_begins_no_ledger_in_a_mistyped_place(arguments, tmp_path, refused):
+    printed = refused(*arguments, "--tracking-uri", "sqlite:///elsewhere/mlflow.db", cwd=tmp_path)
+    assert "there is no ledger sqlite:///elsewhere/mlflow.db" in printed
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_ledger_that_cannot_be_written_stops_the_study_before_it_starts(patches, tmp_path):

@@ -53,8 +53,7 @@ def advise(
     from experiments import STUDIES
     from mlp_med.capacity.platforms import catalogue as read_catalogue
     from mlp_med.capacity.platforms import find_platform
-    from mlp_med.errors import LedgerError
-    from mlp_med.ledger.store import existing_ledger
+    from mlp_med.ledger.store import ledger_to_read
     from mlp_med.pipelines.datasets import describe
     from mlp_med.reports.advice import advise as choose_within
     from mlp_med.reports.advice_options import load_options, studies_of
@@ -62,12 +61,7 @@ def advise(
 
     machine = None if platform is None else find_platform(platform, read_catalogue(catalogue))
     budget = _budget(memory, hours, machine)
-    ledger = existing_ledger(tracking_uri)
-    if ledger is None:
-        raise LedgerError(
-            f"{tracking_uri}: there is no such ledger, so no finished cell to advise by; run a "
-            "study first, or give the ledger's --tracking-uri"
-        )
+    ledger = ledger_to_read(tracking_uri)
     studies = studies_of(ledger, list(STUDIES), dataset, study or ())
     description = describe(dataset, data_dir)
     elsewhere = None

@@ -49,10 +49,10 @@ def _find(which: str, tracking_uri: str, dataset: str | None, size: str | None) 
     from experiments import STUDIES
     from mlp_med.errors import LedgerError
     from mlp_med.ledger.read import find_studies, read_study
-    from mlp_med.ledger.store import open_ledger
+    from mlp_med.ledger.store import ledger_to_read
     from mlp_med.reports.comparison import Side
 
-    ledger = open_ledger(tracking_uri)
+    ledger = ledger_to_read(tracking_uri)
     name, _, commit = which.partition("@")
     if name not in STUDIES:
         return Side(ledger, read_study(ledger, which))

@@ -21,14 +21,14 @@ def report(
     from experiments.controls import recorded_controls
     from mlp_med.evidence.calibration import read_record
     from mlp_med.ledger.read import read_study
-    from mlp_med.ledger.store import open_ledger
+    from mlp_med.ledger.store import ledger_to_read
     from mlp_med.reports.capacity_report import write_capacity_report
     from mlp_med.reports.several_report import write_several_report
     from mlp_med.reports.study_report import write_report
 
     if name not in COMPUTED:
         find_study(name)
-    ledger = open_ledger(tracking_uri)
+    ledger = ledger_to_read(tracking_uri)
     record = read_study(ledger, name=name, dataset=dataset, size=size)
     if name in COMPUTED:
         page, sentence = write_capacity_report(ledger, record, out)

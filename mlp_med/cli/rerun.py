@@ -65,10 +65,10 @@ def rerun(
 
 
 def _rerun_one(run_id: str, data_dir: Path | None, tracking_uri: str) -> bool:
-    from mlp_med.ledger.store import open_ledger
+    from mlp_med.ledger.store import ledger_to_read
     from mlp_med.studies.rerun import rerun_cell
 
-    outcome = rerun_cell(open_ledger(tracking_uri), run_id, data_dir)
+    outcome = rerun_cell(ledger_to_read(tracking_uri), run_id, data_dir)
     console.print(str(outcome), markup=False)
     return outcome.identical
 
@@ -84,13 +84,13 @@ def _rerun_sample(
 ) -> bool:
     from mlp_med.cli import workflow
     from mlp_med.ledger.read import read_study
-    from mlp_med.ledger.store import open_ledger
+    from mlp_med.ledger.store import ledger_to_read
     from mlp_med.pipelines.datasets import describe
     from mlp_med.studies.cell import Cell
     from mlp_med.studies.progress import StudyProgress
     from mlp_med.studies.rerun import rerun_cells, sample_cells
 
-    ledger = open_ledger(tracking_uri)
+    ledger = ledger_to_read(tracking_uri)
     record = read_study(ledger, name=study, dataset=dataset, size=size)
     seed = secrets.randbelow(2**31) if seed is None else seed
     records = sample_cells(record, num_cells, seed)

@@ -28,7 +28,7 @@ def rerun_at(asked: RerunAt, tracking_uri: str, repository: Path | None) -> bool
     import mlp_med
     from mlp_med.cores import available_cores
     from mlp_med.ledger.read import read_study
-    from mlp_med.ledger.store import open_ledger
+    from mlp_med.ledger.store import ledger_to_read
     from mlp_med.reports.reproduction_report import ReproductionReport, write_reproduction
     from mlp_med.studies.commit_environment import make_commit_environment, resolve_commit
     from mlp_med.studies.provenance import environment as this_environment
@@ -37,7 +37,7 @@ def rerun_at(asked: RerunAt, tracking_uri: str, repository: Path | None) -> bool
 
     repository = repository or Path(mlp_med.__file__).parent.parent
     commit = resolve_commit(repository, asked.revision)
-    ledger = open_ledger(tracking_uri)
+    ledger = ledger_to_read(tracking_uri)
     record = read_study(ledger, name=asked.study, dataset=asked.dataset, size=asked.size)
     seed = secrets.randbelow(2**31) if asked.seed is None else asked.seed
     records = sample_cells(record, asked.num_cells, seed)

@@ -72,12 +72,13 @@ def study_plan(
     tracking_uri: TrackingUri = DEFAULT_TRACKING_URI,
 ) -> None:
     """Print cells, time, disk and the smallest effect that can be detected; train nothing."""
-    _require_study(name)
     from mlp_med.cli import workflow
-    from mlp_med.ledger.store import open_ledger
+
+    workflow.require_study(name, dataset, size)
+    from mlp_med.ledger.store import existing_ledger
     from mlp_med.studies.forecast import forecast
 
-    ledger = open_ledger(tracking_uri)
+    ledger = existing_ledger(tracking_uri)
     options = table_options(dataset, field_mm, spacing_mm, resolution)
     options |= task_option(dataset, task)
     prepared = workflow.prepare(name, dataset, size, source, data_dir, options)
@@ -125,8 +126,9 @@ def study_run(
     The command may be given several times at once, on one machine or on several that share a
     tracking server: each cell then runs in one of them, and all end when all cells have.
     """
-    _require_study(name)
     from mlp_med.cli import workflow
+
+    workflow.require_study(name, dataset, size)
     from mlp_med.ledger.store import open_ledger
 
     require_fitting(launcher, address)
@@ -193,8 +195,9 @@ def study_pilot(
     ] = None,
 ) -> None:
     """Choose each arm's learning rate and the budget on validation data; `run` does it too."""
-    _require_study(name)
     from mlp_med.cli import records, workflow
+
+    workflow.require_study(name, dataset, size)
     from mlp_med.errors import StudyError
     from mlp_med.ledger.store import open_ledger
 
@@ -232,17 +235,12 @@ def study_status(
     tracking_uri: TrackingUri = DEFAULT_TRACKING_URI,
 ) -> None:
     """Show the state of every cell of the newest such study, and why any failed."""
-    _require_study(name)
-    from mlp_med.ledger.read import read_study
-    from mlp_med.ledger.store import open_ledger
-    from mlp_med.studies.status import status_table
-
-    record = read_study(open_ledger(tracking_uri), name=name, dataset=dataset, size=size)
-    console.print(status_table(record))
-
-
-def _require_study(name: str) -> None:
-    """Refuses what is no study, before seconds are spent on loading and a ledger is begun."""
     from experiments import find_study
 
-    find_study(name)
+    find_study(name)  # refuses what is no study, before seconds are spent
+    from mlp_med.ledger.read import read_study
+    from mlp_med.ledger.store import ledger_to_read
+    from mlp_med.studies.status import status_table
+
+    record = read_study(ledger_to_read(tracking_uri), name=name, dataset=dataset, size=size)
+    console.print(status_table(record))

@@ -22,10 +22,10 @@ def submission(
     tracking_uri: TrackingUri = DEFAULT_TRACKING_URI,
 ) -> None:
     """Write what a cell of luna16 has scored as a LUNA16 submission; nothing is trained."""
-    from mlp_med.ledger.store import open_ledger
+    from mlp_med.ledger.store import ledger_to_read
     from mlp_med.studies.submission import make_submission, write_submission
 
-    made = make_submission(open_ledger(tracking_uri), run_ids, data_dir)
+    made = make_submission(ledger_to_read(tracking_uri), run_ids, data_dir)
     marks, series = write_submission(made, out)
     kind = "PHANTOM, drawn scans: " if made.phantom else ""
     console.print(

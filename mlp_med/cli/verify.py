@@ -16,10 +16,10 @@ def study_verify(
 ) -> None:
     """Read every done cell's predictions; mark those that are broken, to be trained again."""
     from mlp_med.ledger.read import read_study
-    from mlp_med.ledger.store import open_ledger
+    from mlp_med.ledger.store import ledger_to_read
     from mlp_med.ledger.verify import fail_broken
 
-    ledger = open_ledger(tracking_uri)
+    ledger = ledger_to_read(tracking_uri)
     record = read_study(ledger, name=name, dataset=dataset, size=size)
     broken = fail_broken(ledger, record)
     done = len(record.in_state("done"))

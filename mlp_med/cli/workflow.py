@@ -68,9 +68,7 @@ def prepare(
         sizes = experiment.sizes_for_table(describe("table", data_dir))
     else:
         sizes = experiment.SIZES.get(dataset, {})
-    if size_name not in sizes:
-        known = "; ".join(f"{d}: {', '.join(s)}" for d, s in experiment.SIZES.items())
-        raise StudyError(f"{name} has no size {size_name!r} on {dataset!r}; it has {known}")
+    _require_size(name, dataset, size_name, sizes)
     size = sizes[size_name]
     if source is not None and dataset != "table":
         build_dataset(dataset, source, data_dir, sorted(set(size.resolutions)), **options)
@@ -79,6 +77,27 @@ def prepare(
     info = opened.info
     size = size.on(phantom=info.phantom, num_training=info.num_cases["train"])
     return _prepared(name, size_name, size, opened)
+
+
+def require_study(name: str, dataset: str, size_name: str) -> None:
+    """Refuses a name that means nothing, before seconds are spent and a ledger is begun.
+
+    Raises:
+        StudyError: no such study, or no such size of it (a table's are only known when it is read).
+    """
+    from experiments import find_study
+
+    experiment = find_study(name)
+    if dataset != "table" or not hasattr(experiment, "sizes_for_table"):
+        _require_size(name, dataset, size_name, experiment.SIZES.get(dataset, {}))
+
+
+def _require_size(name: str, dataset: str, size_name: str, sizes: Mapping[str, Any]) -> None:
+    from experiments import find_study
+
+    if size_name not in sizes:
+        known = "; ".join(f"{d}: {', '.join(s)}" for d, s in find_study(name).SIZES.items())
+        raise StudyError(f"{name} has no size {size_name!r} on {dataset!r}; it has {known}")
 
 
 def _prepared(name: str, size_name: str, size: Any, opened: "OpenedDataset") -> Prepared:

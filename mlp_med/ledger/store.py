@@ -127,6 +127,21 @@ def existing_ledger(tracking_uri: str) -> Ledger | None:
     return open_ledger(tracking_uri)
 
 
+def ledger_to_read(tracking_uri: str) -> Ledger:
+    """The ledger, which must be there: who only reads makes none in a mistyped place.
+
+    Raises:
+        LedgerError: there is none; and as `open_ledger`.
+    """
+    ledger = existing_ledger(tracking_uri)
+    if ledger is None:
+        raise LedgerError(
+            f"there is no ledger {tracking_uri}; start one with mlp-med study run, or name another "
+            "with --tracking-uri"
+        )
+    return ledger
+
+
 @contextmanager
 def ledger_errors(action: str) -> Iterator[None]:
     """Turns what MLflow, a database or the disk raise while doing `action` into a LedgerError.

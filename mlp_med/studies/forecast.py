@@ -22,12 +22,12 @@ REFERENCE_RATES: Mapping[str, float] = {
 }
 
 
-def forecast(study: Study, ledger: Ledger, *, num_concurrent: int) -> list[str]:
+def forecast(study: Study, ledger: Ledger | None, *, num_concurrent: int) -> list[str]:
     """Lines for a person: cells, time, disk, and the smallest effect that can be detected.
 
     Args:
         study: the plan.
-        ledger: finished cells in it tell how fast this machine is.
+        ledger: finished cells in it tell how fast this machine is; None where there is none.
         num_concurrent: cells that will run at once.
     """
     info = study.dataset_info
@@ -54,7 +54,7 @@ def cell_seconds(study: Study, ledger: Ledger | None) -> tuple[dict[Cell, float]
     return {cell: _seconds(cell, rates, study) for cell in study.cells}, origin
 
 
-def _time(study: Study, ledger: Ledger, num_concurrent: int) -> str:
+def _time(study: Study, ledger: Ledger | None, num_concurrent: int) -> str:
     by_cell, origin = cell_seconds(study, ledger)
     seconds = list(by_cell.values())
     total = max(sum(seconds) / num_concurrent, max(seconds))

@@ -165,7 +165,7 @@ def test_studies_of_another_code_or_data_do_not_mix_unless_chosen(ledger):
 
 def test_a_ledger_that_is_not_there_is_not_begun(tmp_path):
     nowhere = f"sqlite:///{tmp_path}/runs/mlflow.db"
-    with pytest.raises(LedgerError, match="there is no such ledger"):
+    with pytest.raises(LedgerError, match="there is no ledger"):
         CliRunner().invoke(app, ["advise", "--tracking-uri", nowhere], catch_exceptions=False)
     assert list(tmp_path.iterdir()) == []
 
