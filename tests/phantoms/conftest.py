@@ -1,3 +1,4 @@
+import fcntl
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,10 +10,17 @@ from mlp_med.phantoms.tubes import Scene
 
 
 @pytest.fixture(scope="session")
-def phantom(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A phantom of 12 scans, the second of them flipped; tests must leave it as it is."""
-    out = tmp_path_factory.mktemp("phantom") / "luna16"
-    write_luna16(out, num_scans=12, seed=29, num_workers=2)
+def phantom(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """A phantom of 12 scans, the second of them flipped; tests must leave it as it is.
+
+    It takes a minute of a core: of the processes that run tests one draws it for all.
+    """
+    base = tmp_path_factory.getbasetemp()
+    out = (base if worker_id == "master" else base.parent) / "phantom" / "luna16"
+    out.parent.mkdir(exist_ok=True)
+    with (out.parent / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        write_luna16(out, num_scans=12, seed=29, num_workers=2)  # which leaves one that is whole
     return out
 
 

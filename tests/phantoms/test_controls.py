@@ -1,5 +1,6 @@
 """The two control phantoms: in which structure the answer lies, and that it lies nowhere else."""
 
+import json
 from hashlib import sha256
 
 import numpy as np
@@ -130,10 +131,10 @@ def test_the_voxels_are_a_pure_function_of_the_seed():
 
 def test_a_builder_takes_a_control_for_luna16(tmp_path):
     out = tmp_path / "out"
-    summary = write_luna16(out, num_scans=10, seed=0, variant=COARSE_ANSWER, num_workers=2)
+    summary = write_luna16(out, num_scans=4, seed=0, variant=COARSE_ANSWER, num_workers=2)
     assert summary["name"] == "luna16"
     assert summary["variant"] == COARSE_ANSWER
-    assert abs(summary["num_nodules"] - summary["num_mimics"]) <= 10
+    assert abs(summary["num_nodules"] - summary["num_mimics"]) <= 4
     assert any("the answer lies in" in sentence for sentence in summary["departures"])
     survey = survey_source(out)
     assert survey.phantom
@@ -143,18 +144,21 @@ def test_a_builder_takes_a_control_for_luna16(tmp_path):
 
 
 def test_one_variant_is_not_taken_for_another(tmp_path):
-    write_luna16(tmp_path / "out", num_scans=1, seed=0, variant=FINE_ANSWER, num_workers=1)
+    fine = {"num_scans": 1, "seed": 0, "variant": FINE_ANSWER}
+    kept = write_luna16(tmp_path / "out", **fine, blob_mm=1.25, num_workers=1)
+    assert (kept["variant"], kept["blob_mm"]) == (FINE_ANSWER, 1.25)
+    assert json.loads((tmp_path / "out" / "PHANTOM.json").read_text()) == kept
     for variant in (NODULES, COARSE_ANSWER):
         with pytest.raises(SourceError, match="holds another phantom"):
             write_luna16(tmp_path / "out", num_scans=1, seed=0, variant=variant)
     with pytest.raises(SourceError, match="holds another phantom"):
-        write_luna16(tmp_path / "out", num_scans=1, seed=0, variant=FINE_ANSWER, blob_mm=1.25)
+        write_luna16(tmp_path / "out", **fine)
     with pytest.raises(
         SourceError, match="expected a variant out of nodules, nodules_alone, coarse_answer"
     ):
         write_luna16(tmp_path / "new", num_scans=1, seed=0, variant="coarse")
     with pytest.raises(SourceError, match=r"expected blobs of 1\.25 to 4 mm, got 0\.5 mm"):
-        write_luna16(tmp_path / "new", num_scans=1, seed=0, variant=FINE_ANSWER, blob_mm=0.5)
+        write_luna16(tmp_path / "new", **fine, blob_mm=0.5)
     assert not (tmp_path / "new").exists()
 
 

@@ -61,8 +61,7 @@ def without_times(result):
     "changes",
     [
         {"norm": "batch", "accumulation_steps": 2, "precision": "mixed_bfloat16"},
-        {"norm": "none", "stream_tile": 4},
-        {"norm": "group", "split": 2, "tile_labels": "bag"},
+        {"norm": "none", "stream_tile": 2, "split": 2, "tile_labels": "bag"},
         {"norm": "group", "stop_at_training_loss": 1e-9},
     ],
 )

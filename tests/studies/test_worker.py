@@ -9,9 +9,10 @@ from sklearn.metrics import roc_auc_score
 
 from mlp_med.errors import DatasetError, StudyError
 from mlp_med.pipelines.datasets import LUNA16
-from mlp_med.studies import worker
+from mlp_med.studies import minimum, worker
 from mlp_med.studies.orders import Order
 from mlp_med.training import sharpness
+from mlp_med.training.sharpness import Sharpness
 from tests.pipelines.crops import random_examples
 
 NUM_CASES = 48  # of 16 patients
@@ -49,29 +50,45 @@ def trained(make_cell, monkeypatch):
     return train
 
 
-def test_a_fraction_of_the_training_set_is_what_a_cell_trains_on(trained):
-    whole, *_ = trained()
-    assert len(whole) == NUM_CASES
-    drawn = [trained(training_fraction=0.25, seed=seed)[0] for seed in (0, 1)]
+class ReachedTheLoopError(Exception):
+    """Ends a cell where its training would begin."""
+
+
+@pytest.mark.usefixtures("trained")
+def test_a_fraction_of_the_training_set_is_what_a_cell_trains_on(make_cell, monkeypatch):
+    def training_set(**changes):
+        seen = []
+
+        def stop(strategy, examples, **options):
+            seen.append(examples)
+            raise ReachedTheLoopError
+
+        monkeypatch.setattr(worker, "distributed_training_batches", stop)
+        cell = make_cell(dataset_digest="", scored_split="validation", **changes)
+        with pytest.raises(ReachedTheLoopError):
+            worker.train(Order(cell, "run", "", "", time.time()), lambda event: None)
+        return seen[0]
+
+    assert len(training_set()) == NUM_CASES
+    drawn = [training_set(training_fraction=0.25, seed=seed) for seed in (0, 1)]
     assert [len(set(part.patients)) for part in drawn] == [4, 4]
     assert set(drawn[0].patients) != set(drawn[1].patients)
-    again, *_ = trained(training_fraction=0.25, seed=0, learning_rate=1e-2, resolution=5.0)
+    again = training_set(training_fraction=0.25, seed=0, learning_rate=1e-2)
     assert again.ids.tolist() == drawn[0].ids.tolist()  # of the seed, whatever the arm
 
 
-@pytest.mark.parametrize("tile_labels", ["image", "bag", "lesion"])
-def test_a_case_of_tiles_has_one_score_and_counts_once(trained, tile_labels):
-    split = {"split": 2, "tile_labels": tile_labels, "norm": "group", "learning_rate": 1e-2}
-    _, computed_at_once, ours = trained(**split)
-    trained.tile_metrics = trained.metrics
-    assert computed_at_once == 8  # images, whatever they are split into
-    assert ours["id"].is_unique
+def test_a_case_of_tiles_has_one_score_and_counts_once(trained):
     *_, whole = trained(norm="group", learning_rate=1e-2)
-    assert not np.allclose(ours["score"], whole["score"], atol=1e-3)
-    # What someone has to label: every image, and each lesion where the tiles are labelled by them.
-    drawn = NUM_CASES / 2 + 1 if tile_labels == "lesion" else 0
-    assert trained.tile_metrics["num_image_labels"] == NUM_CASES
-    assert trained.tile_metrics["num_drawn_lesions"] == drawn
+    for tile_labels in ("image", "bag", "lesion"):
+        split = {"split": 2, "tile_labels": tile_labels, "norm": "group", "learning_rate": 1e-2}
+        _, computed_at_once, ours = trained(**split)
+        assert computed_at_once == 8  # images, whatever they are split into
+        assert ours["id"].is_unique
+        assert not np.allclose(ours["score"], whole["score"], atol=1e-3)
+        # Someone has to label every image, and each lesion where tiles are labelled by them.
+        drawn = NUM_CASES / 2 + 1 if tile_labels == "lesion" else 0
+        assert trained.metrics["num_image_labels"] == NUM_CASES
+        assert trained.metrics["num_drawn_lesions"] == drawn
 
 
 def test_a_fraction_needs_the_labels_of_its_own_images_and_lesions(trained):
@@ -91,19 +108,20 @@ def test_a_dataset_without_lesions_is_refused_before_anything_trains(
 
 
 @pytest.mark.parametrize(
-    ("changes", "norm", "batch_size"),
+    ("norm", "ways"),
     [
-        ({"accumulation_steps": 4}, "group", 2),
-        ({"recompute": True}, "group", 8),
-        ({"stream_tile": 4}, "none", 8),
+        ("group", [({"accumulation_steps": 4}, 2), ({"recompute": True}, 8)]),
+        ("none", [({"stream_tile": 4}, 8)]),
     ],
 )
-def test_less_memory_is_the_same_training(trained, changes, norm, batch_size):
+def test_less_memory_is_the_same_training(trained, norm, ways):
     *_, expected = trained(norm=norm, learning_rate=1e-2)
-    _, computed_at_once, ours = trained(norm=norm, learning_rate=1e-2, **changes)
-    assert computed_at_once == batch_size
-    np.testing.assert_allclose(ours["score"], expected["score"], atol=1e-5)
+    assert "final_training_loss" not in trained.metrics  # of cells that stop at one
     assert expected["score"].std() > 1e-4
+    for changes, batch_size in ways:
+        _, computed_at_once, ours = trained(norm=norm, learning_rate=1e-2, **changes)
+        assert computed_at_once == batch_size
+        np.testing.assert_allclose(ours["score"], expected["score"], atol=1e-5)
 
 
 def test_a_cell_that_stops_at_a_training_loss_is_measured_there(make_cell, monkeypatch):
@@ -112,6 +130,7 @@ def test_a_cell_that_stops_at_a_training_loss_is_measured_there(make_cell, monke
     monkeypatch.setattr(worker, "load_splits", lambda *of, **scored: (examples,) * 3)
     monkeypatch.setattr(worker, "configure_threads", lambda number: None)
     monkeypatch.setattr(sharpness, "NUM_ITERATIONS", 2)  # how far it finds has its own tests
+    measure = minimum.measure_sharpness
 
     def train(loss, **changes):
         cell = make_cell(
@@ -126,6 +145,7 @@ def test_a_cell_that_stops_at_a_training_loss_is_measured_there(make_cell, monke
         )
         return worker.train(Order(cell, "run", "", "", time.time()), lambda event: None)
 
+    monkeypatch.setattr(minimum, "measure_sharpness", lambda *of, seed: Sharpness({}, {}, 0.0, 0.0))
     whole = train(1e-9)
     losses = whole.curve["whole_training_loss"].dropna().tolist()
     assert whole.metrics["reached_training_loss"] == 0
@@ -136,6 +156,7 @@ def test_a_cell_that_stops_at_a_training_loss_is_measured_there(make_cell, monke
     assert loss == pytest.approx(losses[-1], rel=1e-4)
     target = sorted(losses)[4]
     first = next(number for number, loss in enumerate(losses, 1) if loss <= target)
+    monkeypatch.setattr(minimum, "measure_sharpness", measure)
     stopped = train(target)
     assert stopped.metrics["reached_training_loss"] == 1
     assert stopped.metrics["final_training_loss"] == pytest.approx(losses[first - 1], rel=1e-5)
@@ -148,7 +169,6 @@ def test_a_cell_that_stops_at_a_training_loss_is_measured_there(make_cell, monke
     if noise["gradient_signal"].sum() > 0:
         expected = noise["gradient_noise"].sum() / noise["gradient_signal"].sum()
         assert phi["critical_batch"] == pytest.approx(expected)
-    assert "final_training_loss" not in train(0.0).metrics
 
 
 def test_a_cell_of_three_classes_scores_each_of_them(make_cell, monkeypatch):
