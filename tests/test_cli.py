@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import logging
 import re
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import psutil
 import pytest
 
 from mlp_med.cli import main
+from mlp_med.cli.app import console
 from mlp_med.ledger.read import load_predictions, read_study
 from mlp_med.ledger.store import open_ledger
 from tests.command_line import COMMAND, FROM_THE_OUTSIDE, mlp_med, own_environment
@@ -20,6 +22,30 @@ from tests.studies.noise_study import write_patches
 
 NUM_PATCHES = 120
 NUM_CELLS = 10  # two resolutions, the upsampled one, A/A and permuted labels; two seeds each
+
+
+@pytest.fixture
+def here(monkeypatch, capfd):
+    """The command in this process, which has imported all of it; what it printed."""
+
+    def run(*arguments, cwd, code=0):
+        monkeypatch.chdir(cwd)
+        monkeypatch.setattr(sys, "argv", ["mlp-med", *arguments])
+        monkeypatch.setattr(console, "width", 200)
+        for name in FROM_THE_OUTSIDE:
+            monkeypatch.delenv(name, raising=False)
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as end:
+            main()
+        printed = "".join(capfd.readouterr())
+        assert (end.value.code or 0) == code, printed
+        assert "Traceback" not in printed
+        return printed
+
+    absl = logging.getLogger("absl")
+    level = absl.level
+    yield run
+    absl.setLevel(level)
 
 
 @pytest.fixture(scope="session")
@@ -51,15 +77,15 @@ def finished(patches, tmp_path_factory) -> Path:
     return directory
 
 
-def test_a_study_that_is_done_is_not_run_again(finished):
+def test_a_study_that_is_done_is_not_run_again(finished, here):
     before = predictions_of(finished)
-    printed = mlp_med("study", "run", *STUDY, cwd=finished)
+    printed = here("study", "run", *STUDY, cwd=finished)
     assert f"0 cells to run, {NUM_CELLS} done before" in printed
     assert predictions_of(finished) == before
 
 
-def test_status_lists_every_arm_with_its_runs(finished):
-    printed = mlp_med("study", "status", "resolution_matters", cwd=finished)
+def test_status_lists_every_arm_with_its_runs(finished, here):
+    printed = here("study", "status", "resolution_matters", cwd=finished)
     assert "7.76µm upsampled to 1.94µm" in printed
     runs = read_study(
         open_ledger(f"sqlite:///{finished}/runs/mlflow.db"), name="resolution_matters"
@@ -67,8 +93,8 @@ def test_status_lists_every_arm_with_its_runs(finished):
     assert all(run.run_id in printed.replace("\n", "") or run.run_id[:8] in printed for run in runs)
 
 
-def test_the_report_claims_nothing_at_the_smoke_size(finished):
-    printed = mlp_med("report", "resolution_matters", "--out", "page", cwd=finished)
+def test_the_report_claims_nothing_at_the_smoke_size(finished, here):
+    printed = here("report", "resolution_matters", "--out", "page", cwd=finished)
     verdict = json.loads((finished / "page/verdict.json").read_text())
     assert verdict["verdict"] is None
     assert verdict["n_patients"] is None
@@ -80,14 +106,14 @@ def test_the_report_claims_nothing_at_the_smoke_size(finished):
     assert page.index("no verdict") < page.index("<img")
 
 
-def test_a_rerun_from_the_ledger_alone_is_bit_identical(finished):
+def test_a_rerun_from_the_ledger_alone_is_bit_identical(finished, here):
     ledger = open_ledger(f"sqlite:///{finished}/runs/mlflow.db")
     cell = read_study(ledger, name="resolution_matters").in_state("done")[0]
-    assert "identical bit for bit" in mlp_med("rerun", cell.run_id, cwd=finished)
+    assert "identical bit for bit" in here("rerun", cell.run_id, cwd=finished)
 
 
-def test_the_predictions_of_a_finished_study_are_those_that_were_kept(finished):
-    printed = mlp_med("study", "verify", "resolution_matters", cwd=finished)
+def test_the_predictions_of_a_finished_study_are_those_that_were_kept(finished, here):
+    printed = here("study", "verify", "resolution_matters", cwd=finished)
     assert f"{NUM_CELLS} of {NUM_CELLS} done cells have the predictions" in printed
 
 
@@ -97,30 +123,11 @@ def test_a_random_sample_is_rerun_and_counted(finished):
     assert "2 of 2 reruns are identical bit for bit" in printed
 
 
-@pytest.fixture
-def refused(monkeypatch, capfd):
-    """What a command says that must be refused; in this process, since so many are tried."""
-
-    def told(*arguments, cwd):
-        monkeypatch.chdir(cwd)
-        monkeypatch.setattr(sys, "argv", ["mlp-med", *arguments])
-        for name in FROM_THE_OUTSIDE:
-            monkeypatch.delenv(name, raising=False)
-        with pytest.raises(SystemExit) as end:
-            main()
-        printed = "".join(capfd.readouterr())
-        assert end.value.code == 2, printed
-        assert "Traceback" not in printed
-        return printed
-
-    return told
-
-
-def test_a_rerun_of_what_is_not_a_done_cell_is_refused(finished, refused):
+def test_a_rerun_of_what_is_not_a_done_cell_is_refused(finished, here):
     ledger = open_ledger(f"sqlite:///{finished}/runs/mlflow.db")
     study = read_study(ledger, name="resolution_matters")
-    assert "expected the run of a cell" in refused("rerun", study.run_id, cwd=finished)
-    assert "no-such-run" in refused("rerun", "no-such-run", cwd=finished)
+    assert "expected the run of a cell" in here("rerun", study.run_id, cwd=finished, code=2)
+    assert "no-such-run" in here("rerun", "no-such-run", cwd=finished, code=2)
 
 
 @fault(
@@ -132,7 +139,8 @@ def test_a_rerun_of_what_is_not_a_done_cell_is_refused(finished, refused):
 def test_a_study_killed_in_the_middle_goes_on_and_ends_as_if_it_had_not_been(
     patches, finished, tmp_path
 ):
-    arguments = ["study", "run", *STUDY, "--source", str(patches), "--checkpoint-seconds", "0.001"]
+    arguments = ["study", "run", *STUDY, "--source", str(patches), "--seeds", "1"]
+    arguments += ["--checkpoint-seconds", "0.001"]
     study = psutil.Popen(
         [*COMMAND, *arguments],
         cwd=tmp_path,
@@ -150,8 +158,11 @@ def test_a_study_killed_in_the_middle_goes_on_and_ends_as_if_it_had_not_been(
     assert len(kept) >= 2
     printed = mlp_med(*arguments, cwd=tmp_path)
     to_run = int(re.search(r"(\d+) cells to run", printed)[1])
-    assert to_run == NUM_CELLS - len(kept) < NUM_CELLS - 1
-    assert predictions_of(tmp_path) == predictions_of(finished)
+    num_cells = NUM_CELLS // 2  # of one seed
+    assert to_run == num_cells - len(kept) < num_cells - 1
+    ended, undisturbed = predictions_of(tmp_path), predictions_of(finished)
+    assert len(ended) == num_cells
+    assert ended == {cell: undisturbed[cell] for cell in ended}
     ledger = open_ledger(f"sqlite:///{tmp_path}/runs/mlflow.db")
     cells = read_study(ledger, name="resolution_matters").in_state("done")
     resumed = [cell for cell in cells if int(cell.tags.get("resumed_at_examples", 0)) > 0]
@@ -181,21 +192,21 @@ def kill_in_mid_training(study: psutil.Popen, checkpoints: Path) -> None:
     raise AssertionError("no cell wrote a checkpoint")
 
 
-def test_plan_tells_cells_time_disk_and_the_smallest_effect(finished):
-    printed = mlp_med("study", "plan", *STUDY, cwd=finished)
+def test_plan_tells_cells_time_disk_and_the_smallest_effect(finished, here):
+    printed = here("study", "plan", *STUDY, cwd=finished)
     for word in (f"cells: {NUM_CELLS}", "time: about", "disk:", "smallest detectable effect"):
         assert word in printed
     assert "with 2 seeds and" in printed  # not those of the A/A pair too
 
 
-def test_a_dry_run_says_what_would_run_and_writes_nothing(finished, tmp_path):
+def test_a_dry_run_says_what_would_run_and_writes_nothing(finished, tmp_path, here):
     elsewhere = ["--launcher", "dry-run", "--data-dir", str(finished / "data/tfds")]
-    printed = mlp_med("study", "run", *STUDY, *elsewhere, cwd=tmp_path)
+    printed = here("study", "run", *STUDY, *elsewhere, cwd=tmp_path)
     assert f"{NUM_CELLS} cells would run" in printed
     line = r"on this machine, 1 thread, (?:[89]\d\d MB|1\.\d\d GB): .*, seed \d+$"
     assert len(re.findall(line, printed, re.M)) == NUM_CELLS
     assert not list(tmp_path.iterdir())
-    printed = mlp_med("study", "run", *STUDY, "--launcher", "dry-run", cwd=finished)
+    printed = here("study", "run", *STUDY, "--launcher", "dry-run", cwd=finished)
     assert f"0 cells would run, {NUM_CELLS} ended before" in printed
 
 
@@ -227,8 +238,8 @@ BUILD_OF_NOTHING = ["data", "build", "luna16", "--source", "absent"]
         ),
     ],
 )
-def test_a_users_mistake_is_one_clear_message(arguments, message, tmp_path, refused):
-    printed = refused(*arguments, cwd=tmp_path)
+def test_a_users_mistake_is_one_clear_message(arguments, message, tmp_path, here):
+    printed = here(*arguments, cwd=tmp_path, code=2)
     assert message in printed
     assert "secret" not in printed
 
@@ -246,8 +257,9 @@ def test_a_users_mistake_is_one_clear_message(arguments, message, tmp_path, refu
         ["advise"],
     ],
 )
-def test_who_reads_begins_no_ledger_in_a_mistyped_place(arguments, tmp_path, refused):
-    printed = refused(*arguments, "--tracking-uri", "sqlite:///elsewhere/mlflow.db", cwd=tmp_path)
+def test_who_reads_begins_no_ledger_in_a_mistyped_place(arguments, tmp_path, here):
+    elsewhere = ["--tracking-uri", "sqlite:///elsewhere/mlflow.db"]
+    printed = here(*arguments, *elsewhere, cwd=tmp_path, code=2)
     assert "there is no ledger sqlite:///elsewhere/mlflow.db" in printed
     assert not list(tmp_path.iterdir())
 
