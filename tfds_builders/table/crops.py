@@ -4,6 +4,7 @@ Runs in worker processes: imports neither TensorFlow nor anything slow.
 """
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,15 +61,24 @@ def render_images(job: RenderJob) -> RenderJob:
         OSError: the files cannot be written.
     """
     files: dict[float, list[np.ndarray]] = {spacing: [] for spacing, _ in job.targets}
-    for some in job.images:
-        image = read_image(some.header)
-        for spacing, crops in files.items():
-            crops += list(
-                render(image, some.centres_mm, job.field_mm, spacing, job.dtype, job.fill)
-            )
+    with one_thread():
+        for some in job.images:
+            image = read_image(some.header)
+            for spacing, crops in files.items():
+                crops += list(
+                    render(image, some.centres_mm, job.field_mm, spacing, job.dtype, job.fill)
+                )
     for spacing, target in job.targets:
         write_whole(target, np.stack(files[spacing]))
     return job
+
+
+def one_thread() -> AbstractContextManager[object]:
+    """Around many crops: their matrix products are so small that more threads take longer.
+
+    To begin it takes as long as a small crop, so it is not begun for each.
+    """
+    return threadpool_limits(1, user_api="blas")
 
 
 def render(
@@ -79,20 +89,16 @@ def render(
     dtype: str,
     fill: float | None,
 ) -> Iterator[np.ndarray]:
-    """Crops [n, …, n, channels] in `dtype`, rounded and clipped where that is an integer.
-
-    On one thread: the matrix products are so small that more threads take longer.
-    """
+    """Crops [n, …, n, channels] in `dtype`, rounded and clipped where that is an integer."""
     background, padding_below = _background(image, fill)
-    with threadpool_limits(1, user_api="blas"):
-        for centre in centres_mm:
-            if isinstance(image, Volume):
-                crop = render_crop(image, centre, field_mm, spacing_mm, background, padding_below)[
-                    ..., np.newaxis
-                ]
-            else:
-                crop = render_plane(image, centre, field_mm, spacing_mm, background)
-            yield _as_dtype(crop, dtype)
+    for centre in centres_mm:
+        if isinstance(image, Volume):
+            crop = render_crop(image, centre, field_mm, spacing_mm, background, padding_below)[
+                ..., np.newaxis
+            ]
+        else:
+            crop = render_plane(image, centre, field_mm, spacing_mm, background)
+        yield _as_dtype(crop, dtype)
 
 
 def crop_bytes(field_mm: float, spacing_mm: float, dims: int, num_channels: int, dtype: str) -> int:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from mlp_med.imaging import formats
@@ -65,9 +66,12 @@ def missing_jobs(
         targets = {spacing: folder / portion.file_name for spacing, folder in folders.items()}
         missing = tuple((mm, path) for mm, path in targets.items() if not path.is_file())
         if missing:
+            of_image, paths = pd.factorize(portion.examples["path"])  # one after the other
+            ends = np.flatnonzero(np.diff(of_image)) + 1
+            centres = np.split(survey.centres_mm(portion.examples), ends)
             images = tuple(
-                ImageCrops(survey.headers[str(path)], survey.centres_mm(rows))
-                for path, rows in portion.examples.groupby("path", sort=False)
+                ImageCrops(survey.headers[path], some)
+                for path, some in zip(paths, centres, strict=True)
             )
             jobs.append(RenderJob(images, design.field_mm, design.dtype, fill, missing))
     for folder in folders.values():

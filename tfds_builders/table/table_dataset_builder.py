@@ -16,7 +16,7 @@ from tfds_builders.preview import PreviewCase
 from tfds_builders.rendering import Rendering
 from tfds_builders.resolution_configs import ResolutionConfig, resolution_configs
 from tfds_builders.stored_examples import StoredExample
-from tfds_builders.table.crops import render, render_images
+from tfds_builders.table.crops import one_thread, render, render_images
 from tfds_builders.table.design import Design
 from tfds_builders.table.portions import find_portions, missing_jobs
 from tfds_builders.table.rows import CLASSES
@@ -240,10 +240,11 @@ def preview(
     for row, centre in zip(rows.itertuples(), survey.centres_mm(rows), strict=True):
         image = read_image(survey.headers[row.path])
         images = {}
-        for spacing in design.resolutions:
-            (images[f"{spacing:g}mm"],) = render(
-                image, centre[None], design.field_mm, spacing, design.dtype, options.get("fill")
-            )
+        with one_thread():
+            for spacing in design.resolutions:
+                (images[f"{spacing:g}mm"],) = render(
+                    image, centre[None], design.field_mm, spacing, design.dtype, options.get("fill")
+                )
         cases.append(PreviewCase(id=row.id, label=CLASSES[row.label], crops=images))
     return cases
 

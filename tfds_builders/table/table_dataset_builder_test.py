@@ -12,7 +12,7 @@ from PIL import Image
 import tfds_builders
 from mlp_med.errors import DatasetError, ImageError, SourceError
 from tests.tfds_builders.drawn_source import DrawnSource
-from tfds_builders.table import Builder, build, check, preview
+from tfds_builders.table import Builder, build, check, crops, preview
 
 SPLITS = ("train", "train", "validation", "test")
 DIRECTIONS = {
@@ -182,7 +182,35 @@ def test_images_of_several_sizes_need_a_field(tmp_path: Path):
     assert "16 to 20 mm long; state field_mm" in problem
     report = check(source, spacing_mm=0.5, field_mm=20)
     assert report.problems == []
-    assert any("reach beyond their image" in warning for warning in report.warnings)
+    # All but the one of 20 × 16 mm are 16 mm wide.
+    assert any("8 of 8 crops reach beyond their image" in warning for warning in report.warnings)
+    report = check(source, spacing_mm=0.5, field_mm=16)
+    assert not any("reach beyond their image" in warning for warning in report.warnings)
+
+
+def test_it_says_how_long_a_build_takes(tmp_path: Path):
+    few, many = (draw_images(tmp_path / str(num), num=num) for num in (8, 80))
+    seconds = [check(source, spacing_mm=0.5).build_core_seconds for source in (few, many)]
+    assert 0 < seconds[0] < 5
+    assert seconds[1] == pytest.approx(10 * seconds[0])
+    assert "time of a build at all resolutions: about" in str(check(few, spacing_mm=0.5))
+    one = check(few, spacing_mm=0.5, resolutions=[0.5])
+    assert one.build_core_seconds < seconds[0]
+    assert check(few).build_core_seconds == 0  # without a spacing there is nothing to build
+
+
+def test_threads_are_limited_once_a_file_and_not_once_a_crop(tmp_path: Path, monkeypatch):
+    """It takes as long as a small crop."""
+    times = []
+    limited = crops.threadpool_limits
+
+    def counting(*of, **kinds):
+        times.append(of)
+        return limited(*of, **kinds)
+
+    monkeypatch.setattr(crops, "threadpool_limits", counting)
+    build(draw_images(tmp_path / "in", num=24), tmp_path / "out", spacing_mm=0.5, num_workers=1)
+    assert len(times) == 3  # a file of crops for each split
 
 
 def edit(old: str, new: str) -> Callable[[Path], None]:

@@ -9,7 +9,7 @@ from mlp_med.errors import SourceError
 from mlp_med.imaging import formats
 from mlp_med.imaging.formats import read_image
 from tfds_builders.hashing import digest_of
-from tfds_builders.table.crops import render
+from tfds_builders.table.crops import one_thread, render
 from tfds_builders.table.survey import Survey
 
 WINDOW_EXAMPLES = 64
@@ -38,19 +38,13 @@ def choose_window(survey: Survey, stated: Sequence[float] | None) -> tuple[float
     training = survey.examples[survey.examples["split"] == "train"]
     order = np.argsort([digest_of([name]) for name in training["id"]])[:WINDOW_EXAMPLES]
     values = []
-    for path, rows in training.iloc[order].groupby("path"):
-        image = read_image(survey.headers[str(path)])
-        values += [
-            crop.ravel()
-            for crop in render(
-                image,
-                survey.centres_mm(rows),
-                design.field_mm,
-                design.resolutions[0],
-                design.dtype,
-                None,
-            )
-        ]
+    finest = design.resolutions[0]
+    with one_thread():
+        for path, rows in training.iloc[order].groupby("path"):
+            image = read_image(survey.headers[str(path)])
+            centres = survey.centres_mm(rows)
+            crops = render(image, centres, design.field_mm, finest, design.dtype, None)
+            values += [crop.ravel() for crop in crops]
     low, high = (
         float(f"{p:.4g}") for p in np.percentile(np.concatenate(values), WINDOW_PERCENTILES)
     )
