@@ -134,7 +134,7 @@ def test_other_cells_are_refused(ledger_of, changes, error, message):
 
 def test_the_command_says_phantom_and_how_to_go_on(ledger_of, tmp_path, monkeypatch):
     ledger_of(lambda test: 0.2 + 0.6 * test.labels)
-    monkeypatch.setattr("mlp_med.ledger.store.open_ledger", lambda uri: None)
+    monkeypatch.setattr("mlp_med.ledger.store.ledger_to_read", lambda uri: None)
     done = CliRunner().invoke(app, ["submission", "run0", "--out", str(tmp_path / "out")])
     assert done.exit_code == 0, done.output
     assert "PHANTOM" in done.output
