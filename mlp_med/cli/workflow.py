@@ -68,8 +68,7 @@ def prepare(
         sizes = experiment.sizes_for_table(describe("table", data_dir))
     else:
         sizes = experiment.SIZES.get(dataset, {})
-    _require_size(name, dataset, size_name, sizes)
-    size = sizes[size_name]
+    size = _size_of(name, dataset, size_name, sizes)
     if source is not None and dataset != "table":
         build_dataset(dataset, source, data_dir, sorted(set(size.resolutions)), **options)
     built_with = {} if dataset == "table" else options
@@ -89,15 +88,16 @@ def require_study(name: str, dataset: str, size_name: str) -> None:
 
     experiment = find_study(name)
     if dataset != "table" or not hasattr(experiment, "sizes_for_table"):
-        _require_size(name, dataset, size_name, experiment.SIZES.get(dataset, {}))
+        _size_of(name, dataset, size_name, experiment.SIZES.get(dataset, {}))
 
 
-def _require_size(name: str, dataset: str, size_name: str, sizes: Mapping[str, Any]) -> None:
+def _size_of(name: str, dataset: str, size_name: str, sizes: Mapping[str, Any]) -> Any:
     from experiments import find_study
 
     if size_name not in sizes:
         known = "; ".join(f"{d}: {', '.join(s)}" for d, s in find_study(name).SIZES.items())
         raise StudyError(f"{name} has no size {size_name!r} on {dataset!r}; it has {known}")
+    return sizes[size_name]
 
 
 def _prepared(name: str, size_name: str, size: Any, opened: "OpenedDataset") -> Prepared:

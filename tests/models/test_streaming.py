@@ -74,7 +74,7 @@ def assert_the_same(streamed, whole, images):
         assert float(tf.norm(our - expected) / tf.norm(expected)) < 1e-4, name
 
 
-@settings(deadline=None, max_examples=4)
+@settings(deadline=None, max_examples=6)
 @given(
     tile_size=st.integers(1, 24),
     blocks=st.tuples(st.integers(2, 9), st.integers(2, 9)),
@@ -92,7 +92,7 @@ def test_a_grid_that_blocks_do_not_fill_is_filled_as_without_tiles(grid):
     assert_the_same(stream(model, after=LAST, tile_size=5), model, images_of(grid))
 
 
-@settings(deadline=None, max_examples=3)
+@settings(deadline=None, max_examples=4)
 @given(
     tile_size=st.integers(3, 16),
     blocks=st.tuples(*[st.integers(1, 5)] * 3),

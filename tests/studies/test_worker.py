@@ -130,7 +130,6 @@ def test_a_cell_that_stops_at_a_training_loss_is_measured_there(make_cell, monke
     monkeypatch.setattr(worker, "load_splits", lambda *of, **scored: (examples,) * 3)
     monkeypatch.setattr(worker, "configure_threads", lambda number: None)
     monkeypatch.setattr(sharpness, "NUM_ITERATIONS", 2)  # how far it finds has its own tests
-    measure = minimum.measure_sharpness
 
     def train(loss, **changes):
         cell = make_cell(
@@ -145,8 +144,10 @@ def test_a_cell_that_stops_at_a_training_loss_is_measured_there(make_cell, monke
         )
         return worker.train(Order(cell, "run", "", "", time.time()), lambda event: None)
 
-    monkeypatch.setattr(minimum, "measure_sharpness", lambda *of, seed: Sharpness({}, {}, 0.0, 0.0))
-    whole = train(1e-9)
+    unmeasured = Sharpness({}, {}, 0.0, 0.0)
+    with monkeypatch.context() as patched:
+        patched.setattr(minimum, "measure_sharpness", lambda *of, seed: unmeasured)
+        whole = train(1e-9)
     losses = whole.curve["whole_training_loss"].dropna().tolist()
     assert whole.metrics["reached_training_loss"] == 0
     assert len(losses) == 8
@@ -156,7 +157,6 @@ def test_a_cell_that_stops_at_a_training_loss_is_measured_there(make_cell, monke
     assert loss == pytest.approx(losses[-1], rel=1e-4)
     target = sorted(losses)[4]
     first = next(number for number, loss in enumerate(losses, 1) if loss <= target)
-    monkeypatch.setattr(minimum, "measure_sharpness", measure)
     stopped = train(target)
     assert stopped.metrics["reached_training_loss"] == 1
     assert stopped.metrics["final_training_loss"] == pytest.approx(losses[first - 1], rel=1e-5)

@@ -257,8 +257,7 @@ def _num_beyond_their_image(survey: Survey, design: Design) -> int:
     headers = [survey.headers[path] for path in paths]
     middles = np.array([image_centre(header) for header in headers])
     limits = np.array([image_extents(h) / 2 + min(h.spacing_mm or ()) for h in headers])
-    centres = survey.examples[list(CENTRE[: design.spatial_dims])].to_numpy()
-    reach = np.abs(centres - middles[of_image]) + design.field_mm / 2
+    reach = np.abs(survey.centres_mm(survey.examples) - middles[of_image]) + design.field_mm / 2
     return int((reach > limits[of_image]).any(axis=1).sum())
 
 

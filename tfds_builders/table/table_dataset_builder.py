@@ -237,15 +237,15 @@ def preview(
     rows = survey.examples.assign(turn=survey.examples.groupby("label").cumcount())
     rows = rows.sort_values(["turn", "label"], ascending=[True, False]).head(num_cases)
     cases = []
-    for row, centre in zip(rows.itertuples(), survey.centres_mm(rows), strict=True):
-        image = read_image(survey.headers[row.path])
-        images = {}
-        with one_thread():
+    with one_thread():
+        for row, centre in zip(rows.itertuples(), survey.centres_mm(rows), strict=True):
+            image = read_image(survey.headers[row.path])
+            images = {}
             for spacing in design.resolutions:
                 (images[f"{spacing:g}mm"],) = render(
                     image, centre[None], design.field_mm, spacing, design.dtype, options.get("fill")
                 )
-        cases.append(PreviewCase(id=row.id, label=CLASSES[row.label], crops=images))
+            cases.append(PreviewCase(id=row.id, label=CLASSES[row.label], crops=images))
     return cases
 
 
