@@ -231,6 +231,10 @@ def to_png(figure: Figure) -> bytes:
 def _written(figure: Figure, kind: str, metadata: dict[str, Any]) -> bytes:
     buffer = io.BytesIO()
     with _styled():
+        engine = figure.get_layout_engine()
+        if engine is not None:  # else every file would draw the figure twice, to lay it out again
+            engine.execute(figure)
+            figure.set_layout_engine(None)
         figure.savefig(buffer, format=kind, dpi=DOTS_PER_INCH, metadata=metadata)
     return buffer.getvalue()
 

@@ -1,7 +1,6 @@
 """`mlp-med advise`, as a user types it, on a ledger of real MLflow."""
 
 import json
-import shutil
 from dataclasses import asdict, replace
 
 import pytest
@@ -10,8 +9,9 @@ from typer.testing import CliRunner
 from mlp_med.cli import app
 from mlp_med.errors import CapacityError, EvidenceError, LedgerError
 from mlp_med.evidence.claim import Claim
-from mlp_med.ledger.store import open_ledger
 from mlp_med.reports.advice import FEWEST_SEEDS
+from tests.ledger.copying import copied
+from tests.reports import synthetic
 from tests.reports.synthetic import write_study
 
 CLAIM = Claim(
@@ -23,14 +23,30 @@ CLAIM = Claim(
 MODEL = "residual_small_centre"
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _of_a_preset():
+    of_before = synthetic.cell_of
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(synthetic, "cell_of", lambda *args: {**of_before(*args), "model": MODEL})
+        yield
+
+
 @pytest.fixture
-def ledger(blank_database, tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        "tests.reports.synthetic.cell_of",
-        lambda *args, _of=write_study.__globals__["cell_of"]: {**_of(*args), "model": MODEL},
-    )
-    shutil.copy(blank_database, tmp_path / "mlflow.db")
-    return open_ledger(f"sqlite:///{tmp_path / 'mlflow.db'}")
+def ledger(blank_database, tmp_path):
+    return copied(blank_database, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def written(blank_database, tmp_path_factory):
+    directory = tmp_path_factory.mktemp("written")
+    write_study(copied(blank_database, directory), asdict(CLAIM), failed=(), running=())
+    return directory / "mlflow.db"
+
+
+@pytest.fixture
+def trained(written, tmp_path):
+    """A ledger of one study, all of whose cells are done."""
+    return copied(written, tmp_path)
 
 
 def advise(ledger, *words):
@@ -44,14 +60,13 @@ def advised(ledger, *words):
     return json.loads(advise(ledger, *words, "--json"))
 
 
-def test_memory_decides_and_the_loss_is_that_of_the_same_cases(ledger):
-    write_study(ledger, asdict(CLAIM), failed=(), running=())
-    free = advised(ledger)
+def test_memory_decides_and_the_loss_is_that_of_the_same_cases(trained):
+    free = advised(trained)
     assert free["take"]["arm"].startswith(f"1.25 mm, batch 16, {MODEL}, float32")
     assert free["lost"] is None
     assert free["num_cells"] == 5
     # 0.6 GB + 0.9 GB / grid²: 1.18, 0.74 and 0.64 GB at 1.25, 2.5 and 5 mm
-    bound = advised(ledger, "--memory", "800MB")
+    bound = advised(trained, "--memory", "800MB")
     assert bound["take"]["arm"].startswith("2.5 mm")
     assert bound["take"]["memory_bytes"] <= 8e8
     assert bound["without_limit"] == free["take"]
@@ -60,27 +75,24 @@ def test_memory_decides_and_the_loss_is_that_of_the_same_cases(ledger):
     assert bound["lost"]["ci_low"] < difference < bound["lost"]["ci_high"]
 
 
-def test_the_text_calls_a_phantom_one_wherever_it_gives_a_figure(ledger):
-    write_study(ledger, asdict(CLAIM), failed=(), running=())
-    lines = advise(ledger, "--memory", "800MB").splitlines()
+def test_the_text_calls_a_phantom_one_wherever_it_gives_a_figure(trained):
+    lines = advise(trained, "--memory", "800MB").splitlines()
     about_accuracy = [line for line in lines if "AUC" in line and "chosen" not in line]
     assert len(about_accuracy) == 2
     assert all("phantom" in line for line in about_accuracy)
 
 
-def test_time_decides_too(ledger):
-    write_study(ledger, asdict(CLAIM), failed=(), running=())
-    quick = advised(ledger, "--hours", str(20 / 3600))
+def test_time_decides_too(trained):
+    quick = advised(trained, "--hours", str(20 / 3600))
     assert quick["take"]["arm"].startswith("5 mm, ")
     assert quick["take"]["seconds"] <= 20
 
 
-def test_another_machine_is_forecast_and_says_so(ledger):
-    write_study(ledger, asdict(CLAIM), failed=(), running=())
-    assert "predicted for NVIDIA Tesla P100" in advise(ledger, "--platform", "p100")
-    found = advised(ledger, "--platform", "p100", "--memory", "4GB")
+def test_another_machine_is_forecast_and_says_so(trained):
+    assert "predicted for NVIDIA Tesla P100" in advise(trained, "--platform", "p100")
+    found = advised(trained, "--platform", "p100", "--memory", "4GB")
     assert found["memory_bytes"] == 4 * 10**9
-    assert found["take"]["memory_bytes"] != advised(ledger)["take"]["memory_bytes"]
+    assert found["take"]["memory_bytes"] != advised(trained)["take"]["memory_bytes"]
 
 
 def test_what_the_ledger_cannot_say_is_said(ledger):
@@ -95,12 +107,12 @@ def test_what_the_ledger_cannot_say_is_said(ledger):
 
 
 def test_what_no_cell_knows_is_in_the_datasets_unit_as_it_is_written(ledger, monkeypatch):
-    def cell_of(*args, _of=write_study.__globals__["cell_of"]):  # 1.25 is 0.486 µm, and so on
+    def cell_of(*args, _of=synthetic.cell_of):  # 1.25 is 0.486 µm, and so on
         cell = _of(*args)
         scaled = {key: round(cell[key] * 0.3888, 3) for key in ("resolution", "grid")}
         return {**cell, **scaled}
 
-    monkeypatch.setattr("tests.reports.synthetic.cell_of", cell_of)
+    monkeypatch.setattr(synthetic, "cell_of", cell_of)
     write_study(ledger, asdict(CLAIM), dataset="camelyon16", failed=(), running=())
     lines = advise(ledger, "--dataset", "camelyon16", "--memory", "64GB")
     assert "how 0.243 µm does at batch 16, which would fit" in lines
@@ -108,12 +120,12 @@ def test_what_no_cell_knows_is_in_the_datasets_unit_as_it_is_written(ledger, mon
 
 
 def test_a_batch_of_another_resolution_tells_nothing_of_the_one_chosen(ledger, monkeypatch):
-    of_before = write_study.__globals__["cell_of"]
+    of_before = synthetic.cell_of
 
     def cell_of(arm, *more):  # as within one memory: the coarsest with the largest batch
         return {**of_before(arm, *more), "global_batch_size": 2 if arm == "1.25mm" else 600}
 
-    monkeypatch.setattr("tests.reports.synthetic.cell_of", cell_of)
+    monkeypatch.setattr(synthetic, "cell_of", cell_of)
     write_study(ledger, asdict(CLAIM), failed=(), running=(), arms=("1.25mm", "5mm"))
     found = advised(ledger, "--memory", "4GB")
     assert found["take"]["arm"].startswith("1.25 mm, batch 2, ")
@@ -121,10 +133,11 @@ def test_a_batch_of_another_resolution_tells_nothing_of_the_one_chosen(ledger, m
 
 
 def test_tiles_and_windows_of_the_moments_are_part_of_the_advice(ledger, monkeypatch):
-    of_before = write_study.__globals__["cell_of"]
+    of_before = synthetic.cell_of
     tiled = {"split": 2, "moment_window_batch": 32}
     monkeypatch.setattr(
-        "tests.reports.synthetic.cell_of",
+        synthetic,
+        "cell_of",
         lambda arm, *more: {**of_before(arm, *more), **(tiled if arm == "1.25mm" else {})},
     )
     write_study(ledger, asdict(CLAIM), failed=(), running=())
@@ -170,17 +183,19 @@ def test_a_ledger_that_is_not_there_is_not_begun(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_bad_requests(ledger):
+def test_a_ledger_without_a_finished_cell_has_no_advice(ledger):
     with pytest.raises(LedgerError, match="no finished cell of a study of luna16"):
         advise(ledger)
-    write_study(ledger, asdict(CLAIM), failed=(), running=())
+
+
+def test_bad_requests(trained):
     with pytest.raises(
         EvidenceError, match="none of 4 trained arms is within the budget of 1,000,000 bytes"
     ):
-        advise(ledger, "--memory", "1MB")
+        advise(trained, "--memory", "1MB")
     with pytest.raises(CapacityError, match="positive number of hours"):
-        advise(ledger, "--hours", "0")
+        advise(trained, "--hours", "0")
     with pytest.raises(CapacityError, match="positive number of hours"):
-        advise(ledger, "--hours", "inf")
+        advise(trained, "--hours", "inf")
     with pytest.raises(CapacityError, match="16GB"):
-        advise(ledger, "--memory", "lots")
+        advise(trained, "--memory", "lots")

@@ -1,7 +1,6 @@
 """`mlp-med study compare`, as a user types it, on ledgers of real MLflow."""
 
 import json
-import shutil
 from dataclasses import asdict
 
 import pytest
@@ -10,7 +9,7 @@ from typer.testing import CliRunner
 from mlp_med.cli import app
 from mlp_med.errors import EvidenceError, LedgerError
 from mlp_med.evidence.claim import Claim
-from mlp_med.ledger.store import open_ledger
+from tests.ledger.copying import copied
 from tests.reports import synthetic
 from tests.reports.synthetic import write_study
 
@@ -23,14 +22,24 @@ CLAIM = Claim(
 WHOLE = {"failed": (), "running": (), "num_seeds": 3}
 
 
-@pytest.fixture
-def make_ledger(blank_database, tmp_path):
-    def make(name="one"):
-        (tmp_path / name).mkdir()
-        shutil.copy(blank_database, tmp_path / name / "mlflow.db")
-        return open_ledger(f"sqlite:///{tmp_path / name / 'mlflow.db'}")
+@pytest.fixture(scope="module")
+def written(blank_database, tmp_path_factory):
+    """The database of a study, and its run."""
+    directory = tmp_path_factory.mktemp("written")
+    ledger = copied(blank_database, directory)
+    return directory / "mlflow.db", write_study(ledger, asdict(CLAIM), **WHOLE, study_hash="a")
 
-    return make
+
+@pytest.fixture
+def first(written, tmp_path):
+    """A ledger that holds this study already, and its run."""
+    database, a = written
+    return copied(database, tmp_path), a
+
+
+@pytest.fixture
+def ledger(blank_database, tmp_path):
+    return copied(blank_database, tmp_path)
 
 
 def run(*words):
@@ -43,9 +52,10 @@ def compared(*words):
     return json.loads(result.output)
 
 
-def test_the_same_study_on_two_machines_is_alike_bit_for_bit(make_ledger):
-    one, other = make_ledger("one"), make_ledger("other")
-    a = write_study(one, asdict(CLAIM), **WHOLE)
+def test_the_same_study_on_two_machines_is_alike_bit_for_bit(first, blank_database, tmp_path):
+    one, a = first
+    (tmp_path / "other").mkdir()
+    other = copied(blank_database, tmp_path / "other")
     b = write_study(other, asdict(CLAIM), **WHOLE)
     other.client.set_tag(b, "mlp_med.processor", "another")
     found = compared(
@@ -60,9 +70,8 @@ def test_the_same_study_on_two_machines_is_alike_bit_for_bit(make_ledger):
     assert found["only"] == [[], []]
 
 
-def test_another_network_is_told_and_its_difference_is_that_of_the_scores(make_ledger, monkeypatch):
-    ledger = make_ledger()
-    a = write_study(ledger, asdict(CLAIM), **WHOLE, study_hash="a")
+def test_another_network_is_told_and_its_difference_is_that_of_the_scores(first, monkeypatch):
+    ledger, a = first
     of_before, scored = synthetic.cell_of, synthetic.predictions_of
     monkeypatch.setattr(synthetic, "cell_of", lambda *args: {**of_before(*args), "norm": "group"})
     monkeypatch.setattr(  # every arm as good as the best
@@ -79,8 +88,7 @@ def test_another_network_is_told_and_its_difference_is_that_of_the_scores(make_l
     assert mirrored["effect"] == pytest.approx(-coarse["effect"])
 
 
-def test_an_arm_that_was_renamed_is_not_taken_by_another_of_its_new_name(make_ledger, monkeypatch):
-    ledger = make_ledger()
+def test_an_arm_that_was_renamed_is_not_taken_by_another_of_its_new_name(ledger, monkeypatch):
     arms = {**WHOLE, "arms": ("1.25mm", "5mm")}
     a = write_study(ledger, asdict(CLAIM), **arms, study_hash="a")
     # In B the name "1.25mm" means what "5mm" means in A.
@@ -92,8 +100,7 @@ def test_an_arm_that_was_renamed_is_not_taken_by_another_of_its_new_name(make_le
     assert found["only"] == [["1.25mm"], []]
 
 
-def test_an_arm_is_not_taken_for_its_control_of_other_seeds(make_ledger, monkeypatch):
-    ledger = make_ledger()
+def test_an_arm_is_not_taken_for_its_control_of_other_seeds(ledger, monkeypatch):
     of_before = synthetic.cell_of
     monkeypatch.setattr(synthetic, "cell_of", lambda arm, *more: of_before("5mm", *more))
     arms = {**WHOLE, "arms": ("1.25mm", "5mm")}  # two names of the same fields
@@ -103,9 +110,8 @@ def test_an_arm_is_not_taken_for_its_control_of_other_seeds(make_ledger, monkeyp
     assert [(arm["arm"], arm["identical"]) for arm in found["arms"]] == [("1.25mm", 3), ("5mm", 3)]
 
 
-def test_the_table_says_phantom_arms_that_one_lacks_and_what_has_no_interval(make_ledger):
-    ledger = make_ledger()
-    a = write_study(ledger, asdict(CLAIM), **WHOLE, study_hash="a")
+def test_the_table_says_phantom_arms_that_one_lacks_and_what_has_no_interval(first):
+    ledger, a = first
     one_seed = {**WHOLE, "num_seeds": 1, "arms": ("1.25mm", "5mm")}
     b = write_study(ledger, asdict(CLAIM), **one_seed, study_hash="b")
     result = run(a, b, "--tracking-uri", ledger.tracking_uri)
@@ -115,9 +121,8 @@ def test_the_table_says_phantom_arms_that_one_lacks_and_what_has_no_interval(mak
     assert "no interval: one seed" in result.output
 
 
-def test_a_study_is_found_by_name_and_commit(make_ledger):
-    ledger = make_ledger()
-    a = write_study(ledger, asdict(CLAIM), **WHOLE, study_hash="a")
+def test_a_study_is_found_by_name_and_commit(first):
+    ledger, a = first
     b = write_study(ledger, asdict(CLAIM), **WHOLE, study_hash="b")
     ledger.client.set_tag(b, "mlp_med.commit", "feed" * 10)
     uri = ("--tracking-uri", ledger.tracking_uri)
@@ -130,9 +135,8 @@ def test_a_study_is_found_by_name_and_commit(make_ledger):
         run(a, "resolution_matters@0123456", *uri)
 
 
-def test_other_crops_are_refused(make_ledger, monkeypatch):
-    ledger = make_ledger()
-    a = write_study(ledger, asdict(CLAIM), **WHOLE, study_hash="a")
+def test_other_crops_are_refused(first, monkeypatch):
+    ledger, a = first
     of_before = synthetic.cell_of
     monkeypatch.setattr(
         synthetic, "cell_of", lambda *args: {**of_before(*args), "dataset_digest": "f" * 64}

@@ -1,5 +1,5 @@
-import fcntl
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,18 +10,10 @@ from mlp_med.phantoms.tubes import Scene
 
 
 @pytest.fixture(scope="session")
-def phantom(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
-    """A phantom of 12 scans, the second of them flipped; tests must leave it as it is.
-
-    It takes a minute of a core: of the processes that run tests one draws it for all.
-    """
-    base = tmp_path_factory.getbasetemp()
-    out = (base if worker_id == "master" else base.parent) / "phantom" / "luna16"
-    out.parent.mkdir(exist_ok=True)
-    with (out.parent / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        write_luna16(out, num_scans=12, seed=29, num_workers=2)  # which leaves one that is whole
-    return out
+def phantom(made_once: Callable[[str, Callable[[Path], object]], Path]) -> Path:
+    """A phantom of 12 scans, the second of them flipped; tests must leave it as it is."""
+    write = partial(write_luna16, num_scans=12, seed=29, num_workers=2)
+    return made_once("phantom of luna16", write)
 
 
 @pytest.fixture(scope="session")

@@ -34,14 +34,6 @@ CONTROLS = Controls(
 
 
 @pytest.fixture(scope="session")
-def blank_database(tmp_path_factory):
-    """MLflow takes seconds to make its tables: they are made once, and copied for each study."""
-    database = tmp_path_factory.mktemp("blank") / "mlflow.db"
-    open_ledger(f"sqlite:///{database}")
-    return database
-
-
-@pytest.fixture(scope="session")
 def make_study(blank_database, tmp_path_factory):
     """A function that writes a study into a ledger of its own: (ledger, record)."""
 

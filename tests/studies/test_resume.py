@@ -20,14 +20,14 @@ class InterruptionError(Exception):
 
 
 @pytest.fixture
-def order(make_cell, tmp_path, monkeypatch):
+def order(make_tiny_cell, tmp_path, monkeypatch):
     examples = random_examples(LUNA16, 5.0, 48)
     monkeypatch.setattr(worker, "load_splits", lambda *of, **scored: (examples,) * 3)
     monkeypatch.setattr(worker, "configure_threads", lambda number: None)  # TensorFlow has begun
 
     def make(**changes):
         fields = {"dataset_digest": "", "budget_examples": 96, "num_evaluations": 3}
-        cell = make_cell(**{**fields, "learning_rate": 1e-2, **changes})
+        cell = make_tiny_cell(**{**fields, "learning_rate": 1e-2, **changes})
         return Order(cell, "run", "", "", time.time(), str(tmp_path / "cell"), 1e-9)
 
     return make
@@ -61,7 +61,7 @@ def without_times(result):
     "changes",
     [
         {"norm": "batch", "accumulation_steps": 2, "precision": "mixed_bfloat16"},
-        {"norm": "none", "stream_tile": 2, "split": 2, "tile_labels": "bag"},
+        {"norm": "none", "stream_tile": 4, "split": 2, "tile_labels": "bag"},
         {"norm": "group", "stop_at_training_loss": 1e-9},
     ],
 )

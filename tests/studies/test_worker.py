@@ -19,7 +19,7 @@ NUM_CASES = 48  # of 16 patients
 
 
 @pytest.fixture
-def trained(make_cell, monkeypatch):
+def trained(make_tiny_cell, monkeypatch):
     """Trains a cell; returns the training set, its batches' size, and the predictions."""
     examples = random_examples(LUNA16, 5.0, NUM_CASES)
     lesions = np.zeros((NUM_CASES, 2, 4), np.float32)
@@ -38,7 +38,7 @@ def trained(make_cell, monkeypatch):
             return make_batches(strategy, examples, **options)
 
         monkeypatch.setattr(worker, "distributed_training_batches", spy)
-        cell = make_cell(
+        cell = make_tiny_cell(
             dataset_digest="", budget_examples=16, scored_split="validation", **changes
         )
         result = worker.train(Order(cell, "run", "", "", time.time()), lambda event: None)
@@ -55,7 +55,7 @@ class ReachedTheLoopError(Exception):
 
 
 @pytest.mark.usefixtures("trained")
-def test_a_fraction_of_the_training_set_is_what_a_cell_trains_on(make_cell, monkeypatch):
+def test_a_fraction_of_the_training_set_is_what_a_cell_trains_on(make_tiny_cell, monkeypatch):
     def training_set(**changes):
         seen = []
 
@@ -64,7 +64,7 @@ def test_a_fraction_of_the_training_set_is_what_a_cell_trains_on(make_cell, monk
             raise ReachedTheLoopError
 
         monkeypatch.setattr(worker, "distributed_training_batches", stop)
-        cell = make_cell(dataset_digest="", scored_split="validation", **changes)
+        cell = make_tiny_cell(dataset_digest="", scored_split="validation", **changes)
         with pytest.raises(ReachedTheLoopError):
             worker.train(Order(cell, "run", "", "", time.time()), lambda event: None)
         return seen[0]
@@ -98,11 +98,11 @@ def test_a_fraction_needs_the_labels_of_its_own_images_and_lesions(trained):
 
 
 def test_a_dataset_without_lesions_is_refused_before_anything_trains(
-    trained, make_cell, monkeypatch
+    trained, make_tiny_cell, monkeypatch
 ):
     without = replace(trained.examples, lesions_mm=None)
     monkeypatch.setattr(worker, "load_splits", lambda *of, **scored: (without,) * 3)
-    cell = make_cell(dataset_digest="", split=2, tile_labels="lesion", norm="group")
+    cell = make_tiny_cell(dataset_digest="", split=2, tile_labels="lesion", norm="group")
     with pytest.raises(DatasetError, match="luna16 keeps none; take luna16_fields"):
         worker.train(Order(cell, "run", "", "", time.time()), lambda event: None)
 
@@ -124,7 +124,7 @@ def test_less_memory_is_the_same_training(trained, norm, ways):
         np.testing.assert_allclose(ours["score"], expected["score"], atol=1e-5)
 
 
-def test_a_cell_that_stops_at_a_training_loss_is_measured_there(make_cell, monkeypatch):
+def test_a_cell_that_stops_at_a_training_loss_is_measured_there(make_tiny_cell, monkeypatch):
     """The loss that it stopped at, the sharpness there, and the noise scale on the way."""
     examples = random_examples(LUNA16, 5.0, NUM_CASES)
     monkeypatch.setattr(worker, "load_splits", lambda *of, **scored: (examples,) * 3)
@@ -132,7 +132,7 @@ def test_a_cell_that_stops_at_a_training_loss_is_measured_there(make_cell, monke
     monkeypatch.setattr(sharpness, "NUM_ITERATIONS", 2)  # how far it finds has its own tests
 
     def train(loss, **changes):
-        cell = make_cell(
+        cell = make_tiny_cell(
             dataset_digest="",
             budget_examples=NUM_CASES * 8,
             num_evaluations=8,
@@ -171,14 +171,14 @@ def test_a_cell_that_stops_at_a_training_loss_is_measured_there(make_cell, monke
         assert phi["critical_batch"] == pytest.approx(expected)
 
 
-def test_a_cell_of_three_classes_scores_each_of_them(make_cell, monkeypatch):
+def test_a_cell_of_three_classes_scores_each_of_them(make_tiny_cell, monkeypatch):
     examples = random_examples(LUNA16, 5.0, NUM_CASES)
     examples = replace(examples, labels=(np.arange(NUM_CASES) % 3).astype(np.int8))
     three = replace(LUNA16, class_names=("none", "benign", "malignant"))
     monkeypatch.setattr(worker, "load_splits", lambda *of, **scored: (examples,) * 3)
     monkeypatch.setattr(worker, "describe", lambda *of: three)
     monkeypatch.setattr(worker, "configure_threads", lambda number: None)
-    cell = make_cell(dataset_digest="", budget_examples=16)
+    cell = make_tiny_cell(dataset_digest="", budget_examples=16)
     result = worker.train(Order(cell, "run", "", "", time.time()), lambda event: None)
     scores = result.predictions[["score_0", "score_1", "score_2"]]
     assert "score" not in result.predictions
@@ -186,6 +186,6 @@ def test_a_cell_of_three_classes_scores_each_of_them(make_cell, monkeypatch):
     assert result.predictions["label"].tolist() == examples.labels.tolist()
     expected = roc_auc_score(examples.labels, scores, multi_class="ovr", average="macro")
     assert result.metrics["test_auc"] == pytest.approx(expected, abs=1e-6)
-    tiles = Order(make_cell(dataset_digest="", split=2), "run", "", "", time.time())
+    tiles = Order(make_tiny_cell(dataset_digest="", split=2), "run", "", "", time.time())
     with pytest.raises(StudyError, match=r"pooled to one score .* 3 classes"):
         worker.train(tiles, lambda event: None)

@@ -1,1 +1,0 @@
-from tests.ledger.conftest import blank_database  # noqa: F401
