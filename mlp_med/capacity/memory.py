@@ -148,10 +148,15 @@ def _input_buffers(workload: Workload, peak_bytes: int) -> int:
     begins = (FLOAT32_BYTES + workload.native_bytes) * values
     if workload.num_tiles > 1:
         return waiting + begins
+    return waiting + max(0, begins + _first_bytes(workload) - peak_bytes)
+
+
+@functools.lru_cache(maxsize=4096)
+def _first_bytes(workload: Workload) -> int:
+    """What the network's first layer makes of a batch, and the batch where it has to be cast."""
     first = calls_of(workload)[0]
-    begins += first.output.num_bytes
-    begins += first.inputs[0].num_bytes if first.inputs[0].dtype != "float32" else 0
-    return waiting + max(0, begins - peak_bytes)
+    cast = first.inputs[0].num_bytes if first.inputs[0].dtype != "float32" else 0
+    return first.output.num_bytes + cast
 
 
 def calibrated_running_bytes(workload: Workload, above_base_bytes: int) -> int:

@@ -1,5 +1,6 @@
 import shutil
 from dataclasses import asdict
+from pathlib import Path
 
 import pytest
 
@@ -8,7 +9,9 @@ from mlp_med.evidence.controls import ControlOutcome, Controls
 from mlp_med.ledger import study_run
 from mlp_med.ledger.read import read_study
 from mlp_med.ledger.store import open_ledger
+from mlp_med.reports import figures
 from mlp_med.reports.study_report import write_report
+from tests.ledger.copying import copied
 from tests.reports.synthetic import write_study
 
 CLAIM = Claim(
@@ -51,6 +54,26 @@ def make_study(blank_database, tmp_path_factory):
 def study(make_study):
     """Four arms of three seeds, one cell failed and one still running; for reading only."""
     return make_study(failed=(("5mm", 1),), running=(("2.5mm", 2),))
+
+
+@pytest.fixture(scope="session")
+def _written(make_study):
+    ledger, record = make_study(failed=(), running=())
+    return Path(ledger.tracking_uri.removeprefix("sqlite:///")), record.run_id
+
+
+@pytest.fixture
+def whole_study(_written, tmp_path_factory):
+    """Four arms of three seeds, every cell done; a test may change ledger and record."""
+    database, run_id = _written
+    ledger = copied(database, tmp_path_factory.mktemp("whole"))
+    return ledger, read_study(ledger, run_id)
+
+
+@pytest.fixture
+def _undrawn(monkeypatch):
+    """For tests of a report's words: to draw its figures takes most of its time."""
+    monkeypatch.setattr(figures, "_written", lambda figure, kind, metadata: kind.encode())
 
 
 @pytest.fixture(scope="session")

@@ -100,7 +100,7 @@ def finish(ledger, run_id, arm, seed, reached, *, is_short):
 
 
 @pytest.fixture
-def report(blank_database, tmp_path):
+def report(blank_database, tmp_path, _undrawn):
     def write_it(**options):
         ledger, record = make(blank_database, tmp_path / "ledger", **options)
         paths = write_several_report(ledger, record, tmp_path / "out", controls=CONTROLS)

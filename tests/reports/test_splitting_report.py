@@ -180,6 +180,7 @@ def test_the_page_tells_labels_and_seams_and_nothing_of_batches(report):
     assert drawn["arms"] == [WHOLE, DRAWN]
 
 
+@pytest.mark.usefixtures("_undrawn")
 def test_every_cell_of_the_tiles_failed(report):
     paths = report(failed=(TILES,))
     verdict = json.loads(paths.verdict.read_text())
@@ -189,5 +190,6 @@ def test_every_cell_of_the_tiles_failed(report):
     assert [seam["arms"] for seam in verdict["seams"]] == [[WHOLE, DRAWN]]
 
 
+@pytest.mark.usefixtures("_undrawn")
 def test_without_a_pilot_it_says_how_to_record_one(report):
     assert "run: make splitting-pilot" in report(has_pilot=False).sentence

@@ -97,8 +97,8 @@ def counted(ledger, record):
 
 
 @pytest.mark.parametrize("state", ["running", "failed"])
-def test_a_cell_killed_just_before_done_enters_no_table(make_study, state):
-    ledger, record = make_study(failed=(), running=())
+def test_a_cell_killed_just_before_done_enters_no_table(whole_study, state):
+    ledger, record = whole_study
     # Its predictions and figures are all there; only the last word is missing.
     (victim,) = [c for c in record.cells if (c.arm, c.params["seed"]) == ("5mm", 0)]
     ledger.client.set_tag(victim.run_id, names.STATE, state)
@@ -106,8 +106,8 @@ def test_a_cell_killed_just_before_done_enters_no_table(make_study, state):
     assert after == {arm: 3 - (arm == "5mm") for arm in ARMS}
 
 
-def test_a_cell_that_ran_twice_counts_once(make_study):
-    ledger, record = make_study(failed=(), running=())
+def test_a_cell_that_ran_twice_counts_once(whole_study):
+    ledger, record = whole_study
     cell = record.cells[0]
     dataset = write.DatasetInput("luna16/1.25mm", "d", "/data")
     run_id = write.start_cell(ledger, record.run_id, cell.params, cell.hash, cell.arm, {}, dataset)
@@ -134,6 +134,7 @@ def test_hostile_words_are_shown_and_not_obeyed(make_study, tmp_path):
         assert b"<script" not in figure.read_bytes()
 
 
+@pytest.mark.usefixtures("_undrawn")
 def test_of_a_dataset_with_several_tasks_it_says_which(make_study, tmp_path):
     """Lesion against background and malignant against benign are not the same claim."""
     written = write_report(
@@ -191,6 +192,7 @@ def test_a_figure_of_the_report_before_does_not_stay_beside_a_page_without_it(ma
     assert (verdict["verdict"], verdict["effect"], verdict["arms"]) == (None, None, [])
 
 
+@pytest.mark.usefixtures("_undrawn")
 def test_one_seed_has_no_standard_error_and_no_verdict(make_study, tmp_path):
     written = write_report(
         *make_study(num_seeds=1, failed=(), running=()), tmp_path, controls=CONTROLS
@@ -208,10 +210,9 @@ def test_unknown_patients_are_exploratory(patches_report):
     assert {row[-2] for row in page.table("Contrasts of arms")} == {"unknown"}
 
 
-def test_a_smoke_study_claims_nothing(make_study):
-    ledger, record = make_study(
-        failed=(), running=(), size="smoke", no_verdict_reason="the smoke size claims nothing"
-    )
+def test_a_smoke_study_claims_nothing(whole_study):
+    ledger, record = whole_study
+    record.plan.update(size="smoke", no_verdict_reason="the smoke size claims nothing")
     verdict = analyse(record, load_study_data(ledger, record), CONTROLS).verdict
     assert verdict.outcome is None
     assert "no verdict" in verdict.sentence
@@ -252,9 +253,10 @@ def pilot_of(rises):
     return {"budget_examples": BUDGET, "arms": arms, "origin": {}}
 
 
-def test_an_arm_that_still_rises_is_named_and_withholds_the_verdict(make_study):
+def test_an_arm_that_still_rises_is_named_and_withholds_the_verdict(whole_study):
     rises = {"1.25mm": 0.0, "5mm upsampled to 1.25mm": 0.05}
-    ledger, record = make_study(failed=(), running=(), pilot=pilot_of(rises))
+    ledger, record = whole_study
+    record.plan["pilot"] = pilot_of(rises)
     verdict = analyse(record, load_study_data(ledger, record), CONTROLS).verdict
     assert verdict.unconverged_arms == ("5mm upsampled to 1.25mm",)
     assert "still rising" in verdict.sentence
@@ -346,12 +348,13 @@ def cross_validated(make_study):
     return make_study(failed=(), running=(), folds=(0, 1, 2, 3))
 
 
-def test_folds_are_joined_and_their_scales_told_apart(cross_validated, make_study, tmp_path):
+@pytest.mark.usefixtures("_undrawn")
+def test_folds_are_joined_and_their_scales_told_apart(cross_validated, whole_study, tmp_path):
     ledger, record = cross_validated
     data = load_study_data(ledger, record)
     assert len(data.cells) == 4 * 4 * 3
     verdict = analyse(record, data, CONTROLS).verdict
-    ledger_of_one, of_one = make_study(failed=(), running=())
+    ledger_of_one, of_one = whole_study
     plain = analyse(of_one, load_study_data(ledger_of_one, of_one), CONTROLS).verdict
     # All cases are tested once; pairs of two folds no longer count.
     assert verdict.contrast.num_cases == plain.contrast.num_cases
