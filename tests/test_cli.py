@@ -117,9 +117,9 @@ def test_the_predictions_of_a_finished_study_are_those_that_were_kept(finished, 
     assert f"{NUM_CELLS} of {NUM_CELLS} done cells have the predictions" in printed
 
 
-def test_a_random_sample_is_rerun_and_counted(finished):
+def test_a_random_sample_is_rerun_and_counted(finished, here):
     sample = ["--study", "resolution_matters", "--sample", "2", "--seed", "0"]
-    printed = mlp_med("rerun", *sample, cwd=finished)
+    printed = here("rerun", *sample, cwd=finished)
     assert "2 of 2 reruns are identical bit for bit" in printed
 
 
@@ -264,9 +264,9 @@ def test_who_reads_begins_no_ledger_in_a_mistyped_place(arguments, tmp_path, her
     assert not list(tmp_path.iterdir())
 
 
-def test_a_ledger_that_cannot_be_written_stops_the_study_before_it_starts(patches, tmp_path):
+def test_a_ledger_that_cannot_be_written_stops_the_study_before_it_starts(patches, tmp_path, here):
     (tmp_path / "runs").write_text("a file where a directory should be")
-    printed = mlp_med("study", "run", *STUDY, "--source", str(patches), cwd=tmp_path, code=2)
+    printed = here("study", "run", *STUDY, "--source", str(patches), cwd=tmp_path, code=2)
     assert "ledger" in printed
 
 

@@ -13,7 +13,7 @@ from tests.fuzzing import formats, fuzz, reading
 from tests.fuzzing.cases import Case
 from tests.fuzzing.mutations import mutant
 
-MUTANTS = 200
+MUTANTS = 120
 
 
 @pytest.mark.parametrize("name", formats.FORMATS)

@@ -90,7 +90,7 @@ def test_what_is_kept_comes_back_as_it_was(spool, study):
 def test_wherever_a_delivery_is_cut_the_next_completes_it_and_nothing_is_twice(
     blank_database, tmp_path, monkeypatch, is_done, is_started
 ):
-    monkeypatch.setattr(entries, "METRICS_PER_BATCH", 25)
+    monkeypatch.setattr(entries, "METRICS_PER_BATCH", 40)
 
     def run(number):
         shutil.copy(blank_database, tmp_path / f"{number}.db")

@@ -13,7 +13,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from mlp_med.errors import SourceError
-from mlp_med.phantoms.cbis_ddsm_crops import plan_patient, write_cbis_ddsm_crops
+from mlp_med.phantoms.cbis_ddsm_crops import (
+    _write_patient,
+    plan_patient,
+    write_cbis_ddsm_crops,
+)
 from tfds_builders.cbis_ddsm_crops import check
 from tfds_builders.cbis_ddsm_crops.cbis_ddsm_crops_dataset_builder import _files, _views
 from tfds_builders.cbis_ddsm_crops.crops import render_lesions
@@ -92,10 +96,11 @@ def test_the_layout_has_the_releases_own_traps(phantom):
 
 def test_bytes_depend_neither_on_workers_nor_on_how_many_patients(phantom, tmp_path):
     few = tmp_path / "few"
-    write_cbis_ddsm_crops(few, num_patients=10, seed=5, num_workers=1)
+    for number in (0, NUM_PATIENTS - 1):
+        _write_patient(few, 5, number)
     paths = sorted(few.glob("*/*/*/*.dcm"))
-    assert len(paths) == 3 * 4 * 10
-    for path in paths[::17]:
+    assert len(paths) == 3 * 4 * 2
+    for path in paths:
         whole = (phantom / path.relative_to(few)).read_bytes()
         assert sha256(path.read_bytes()).digest() == sha256(whole).digest()
 

@@ -24,7 +24,7 @@ from mlp_med.phantoms.whole_chest import (
 )
 
 SEED = 5
-NUM_PAIRS = 3
+NUM_PAIRS = 2
 LUNG_HU = -500
 
 

@@ -98,7 +98,10 @@ def test_multi_processing_means_two_processes_besides_this_one(tmp_path: Path) -
     assert not (tmp_path / "store").exists()
 
 
-@pytest.mark.parametrize("options", [["direct_running_mode=in_memory"], IN_TWO_PROCESSES])
+@pytest.mark.parametrize(
+    "options",
+    [["direct_running_mode=in_memory"], pytest.param(IN_TWO_PROCESSES, marks=pytest.mark.slow)],
+)
 def test_an_error_of_a_job_comes_out_as_it_was(tmp_path: Path, options: list[str]) -> None:
     beam = BeamRun("DirectRunner", pipeline_options(options), tmp_path / "store" / "luna16")
     with pytest.raises(ImageError, match=r"^scan 3 is short$"):

@@ -1,10 +1,11 @@
 """One process of test_distribution.py: trains a small network and keeps what came of it.
 
-    python -m tests.training.distribution_worker OUT STREAM_TILE NUM_REPLICAS…
+    python -m tests.training.distribution_worker OUT STREAM_TILES NUM_REPLICAS…
 
-Tiles of 0 voxels mean none, and batch norm. Trains once for each number of replicas; under
-TF_CONFIG the cluster decides and the number only names the result. Logical devices and clusters
-must be made before TensorFlow starts, so that these cannot be fixtures of the test's own process.
+Of tiles, as 0,6, 0 voxels mean none, and batch norm. Trains once for each of them and each number
+of replicas; under TF_CONFIG the cluster decides and the number only names the result. Logical
+devices and clusters must be made before TensorFlow starts, so that these cannot be fixtures of the
+test's own process.
 """
 
 import os
@@ -76,13 +77,18 @@ def train(strategy: tf.distribute.Strategy, stream_tile: int) -> dict[str, np.nd
     return result
 
 
-def main(out: Path, stream_tile: int, numbers_of_replicas: list[int]) -> None:
+def main(out: Path, stream_tiles: list[int], numbers_of_replicas: list[int]) -> None:
     in_cluster = "TF_CONFIG" in os.environ
     # The largest first: the logical devices cannot be made later.
     for num_replicas in sorted(numbers_of_replicas, reverse=True):
         strategy = make_strategy(None if in_cluster else num_replicas)
-        np.savez(out / f"{num_replicas}.npz", **train(strategy, stream_tile))
+        for tile in stream_tiles:
+            np.savez(out / f"{num_replicas}-{tile}.npz", **train(strategy, tile))
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]), [int(argument) for argument in sys.argv[3:]])
+    main(
+        Path(sys.argv[1]),
+        [int(tile) for tile in sys.argv[2].split(",")],
+        [int(argument) for argument in sys.argv[3:]],
+    )

@@ -15,9 +15,10 @@ import pytest
 
 REPOSITORY = Path(__file__).parents[2]
 TIMEOUT_SECONDS = 300
+TILE = 6
 
 
-def run_processes(outs, numbers_of_replicas, environments, *, stream_tile=0):
+def run_processes(outs, stream_tiles, numbers_of_replicas, environments):
     """Runs one worker process a folder; kills all of them whatever happens.
 
     SIGKILL, to the whole group: a worker that waits for a peer swallows SIGTERM for minutes.
@@ -30,7 +31,7 @@ def run_processes(outs, numbers_of_replicas, environments, *, stream_tile=0):
             with (out / "log.txt").open("w") as log:
                 processes.append(
                     subprocess.Popen(
-                        [*command, str(out), str(stream_tile), *map(str, numbers_of_replicas)],
+                        [*command, str(out), stream_tiles, *map(str, numbers_of_replicas)],
                         cwd=REPOSITORY,
                         env=os.environ
                         | {"CUDA_VISIBLE_DEVICES": "-1", "TMPDIR": str(out)}
@@ -73,10 +74,17 @@ def free_ports(count):
 
 @pytest.fixture(scope="module")
 def replicas(tmp_path_factory):
-    """Results of one replica and of two mirrored ones, in one process with two logical CPUs."""
+    """Results of one replica and of two mirrored ones, in one process with two logical CPUs.
+
+    By number of replicas and voxels of a tile, 0 for none.
+    """
     out = tmp_path_factory.mktemp("replicas") / "both"
-    run_processes([out], [1, 2], [{}])
-    return {number: dict(np.load(out / f"{number}.npz")) for number in (1, 2)}
+    run_processes([out], f"0,{TILE}", [1, 2], [{}])
+    return {
+        (number, tile): dict(np.load(out / f"{number}-{tile}.npz"))
+        for number in (1, 2)
+        for tile in (0, TILE)
+    }
 
 
 @pytest.fixture(scope="module")
@@ -86,8 +94,8 @@ def workers(tmp_path_factory):
     cluster = {"worker": [f"127.0.0.1:{port}" for port in free_ports(2)]}
     outs = [folder / "worker0", folder / "worker1"]
     tasks = [{"cluster": cluster, "task": {"type": "worker", "index": i}} for i in range(2)]
-    run_processes(outs, [2], [{"TF_CONFIG": json.dumps(task)} for task in tasks])
-    return [dict(np.load(out / "2.npz")) for out in outs]
+    run_processes(outs, "0", [2], [{"TF_CONFIG": json.dumps(task)} for task in tasks])
+    return [dict(np.load(out / "2-0.npz")) for out in outs]
 
 
 def variables(result, moment):
@@ -107,15 +115,12 @@ def assert_same_training(result, reference):
 
 
 def test_two_replicas_train_the_weights_of_one(replicas):
-    np.testing.assert_array_equal(replicas[2]["images"], replicas[1]["images"])
-    assert_same_training(replicas[2], replicas[1])
+    np.testing.assert_array_equal(replicas[2, 0]["images"], replicas[1, 0]["images"])
+    assert_same_training(replicas[2, 0], replicas[1, 0])
 
 
-def test_two_replicas_in_tiles_train_the_weights_of_one(tmp_path):
-    out = tmp_path / "streamed"
-    run_processes([out], [1, 2], [{}], stream_tile=6)
-    one, two = (dict(np.load(out / f"{number}.npz")) for number in (1, 2))
-    assert_same_training(two, one)
+def test_two_replicas_in_tiles_train_the_weights_of_one(replicas):
+    assert_same_training(replicas[2, TILE], replicas[1, TILE])
 
 
 def test_two_workers_end_with_the_same_bits(workers):
@@ -128,5 +133,5 @@ def test_two_workers_end_with_the_same_bits(workers):
 
 def test_two_workers_train_the_weights_of_one_replica(workers, replicas):
     together = np.concatenate([worker["images"] for worker in workers], axis=1)
-    np.testing.assert_array_equal(together, replicas[1]["images"])
-    assert_same_training(workers[0], replicas[1])
+    np.testing.assert_array_equal(together, replicas[1, 0]["images"])
+    assert_same_training(workers[0], replicas[1, 0])
