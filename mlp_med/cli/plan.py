@@ -121,6 +121,12 @@ def plan(
     lines = place.plan(workload)
     fit = None if budget is None else fit_into(workload, budget, place)
     spacing = _spacing(description, resolution, workload)
+    named = [resolution] if fit is None or fit.grid is None else [resolution, spacing(fit.grid)]
+    if min(named) < (finest := min(description.resolutions)):
+        notes.append(
+            f"a grid finer than {finest:g} {UNITS[description.unit]}, the finest that {dataset} is "
+            "rendered at, takes memory and shows no more"
+        )
     if as_json:
         typer.echo(json.dumps(_content(workload, lines, budget, fit, spacing, notes), indent=1))
         return

@@ -48,6 +48,15 @@ def test_a_budget_is_answered_with_the_most_that_fits():
     assert "stay in memory beside the tiles" in run(*words, "--batch", "16")
 
 
+def test_a_grid_finer_than_any_crop_is_said_to_show_no_more():
+    note = "a grid finer than 0.625 mm, the finest that luna16 is rendered at"
+    assert any(note in each for each in plan("--resolution", "0.3")["notes"])
+    assert note in run("--resolution", "5", "--memory", "16GB")
+    found = plan("--resolution", "1.25", "--memory", "1.3GB")
+    assert 0.625 < found["finest"]["resolution"] < 1.25
+    assert not any("finer than" in each for each in found["notes"])
+
+
 def test_the_split_that_is_named_is_the_smallest_that_fits():
     words = ["--resolution", "0.625", "--field-mm", "320", "--batch", "16", "--memory", "80GB"]
     found = plan(*words)
