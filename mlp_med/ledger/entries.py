@@ -48,6 +48,8 @@ def set_tags(ledger: Ledger, run_id: str, tags: Mapping[str, str]) -> None:
     """Sets all of them in one call."""
     from mlflow.entities import RunTag
 
+    if not tags:
+        return
     ledger.client.log_batch(run_id, tags=[RunTag(name, value) for name, value in tags.items()])
 
 

@@ -7,7 +7,7 @@ leaves a run that no table counts.
 import json
 import math
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -24,13 +24,8 @@ from mlp_med.ledger.entries import (
     set_tags,
 )
 from mlp_med.ledger.predictions import check_predictions, log_predictions
-from mlp_med.ledger.runs import (
-    search_all_runs,
-)
+from mlp_med.ledger.runs import search_all_runs
 from mlp_med.ledger.store import Ledger, ledger_errors
-
-if TYPE_CHECKING:
-    pass
 
 LONGEST_MESSAGE = 2000
 
