@@ -175,7 +175,7 @@ bench: install-study  ## our training step beside PyTorch's: a table, a figure a
 
 # ---- development
 # One process of tests more than cores: many tests wait for something else.
-test: install-test  ## install, lint, types, tests but for the slow ones (≤15 minutes on 2 cores)
+test: install-test  ## install, lint, types, tests but for the slow ones (aim: ≤15 minutes on 2 cores; measured: README)
 	$(MAKE) --no-print-directory lint
 	$(VENV)/bin/pytest --quiet --numprocesses 3 --dist loadfile --no-loadscope-reorder -m "not slow"
 
