@@ -16,5 +16,5 @@ def serve_ui(tracking_uri: str, port: int) -> int:
     ledger = open_ledger(tracking_uri)
     # By the environment, since a database's URI may hold its password.
     environment = {"MLFLOW_BACKEND_STORE_URI": ledger.tracking_uri}
-    # One process will do for one person; MLflow's four take four times as long to start.
+    # One will do for one person; MLflow's default are four processes that each import all of it.
     return serve(["ui", "--workers", "1"], environment, "127.0.0.1", port)

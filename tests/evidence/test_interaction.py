@@ -53,11 +53,11 @@ def test_the_arms_swapped_turn_it_round():
 
 
 def test_it_seldom_finds_what_is_not_there_and_mostly_what_is():
-    nothing = [found_in(*with_sizes(seed=seed), 100)[0].p_value for seed in range(40)]
-    # 5 % of 40, and three of its standard errors.
-    assert np.mean(np.array(nothing) < 0.05) < 0.05 + 3 * np.sqrt(0.05 * 0.95 / 40)
+    nothing = [found_in(*with_sizes(seed=seed), 100)[0].p_value for seed in range(60)]
+    # 5 % of 60, and three of its standard errors.
+    assert np.mean(np.array(nothing) < 0.05) < 0.05 + 3 * np.sqrt(0.05 * 0.95 / 60)
     assert np.median(nothing) > 0.3
-    something = [found_in(*with_sizes(seed=seed, lost=0.6), 100)[0] for seed in range(12)]
+    something = [found_in(*with_sizes(seed=seed, lost=0.6), 100)[0] for seed in range(20)]
     assert np.mean([found.ci_low > 0 for found in something]) > 0.8
 
 

@@ -1,4 +1,3 @@
-import shutil
 from dataclasses import asdict
 from pathlib import Path
 
@@ -8,7 +7,6 @@ from mlp_med.evidence.claim import AS_USED, COMPUTE, Claim
 from mlp_med.evidence.controls import ControlOutcome, Controls
 from mlp_med.ledger import study_run
 from mlp_med.ledger.read import read_study
-from mlp_med.ledger.store import open_ledger
 from mlp_med.reports import figures
 from mlp_med.reports.study_report import write_report
 from tests.ledger.copying import copied
@@ -42,8 +40,7 @@ def make_study(blank_database, tmp_path_factory):
 
     def make(**options):
         directory = tmp_path_factory.mktemp("ledger")
-        shutil.copy(blank_database, directory / "mlflow.db")
-        ledger = open_ledger(f"sqlite:///{directory}/mlflow.db")
+        ledger = copied(blank_database, directory)
         run_id = write_study(ledger, asdict(CLAIM), **{"num_seeds": 3, **options})
         return ledger, read_study(ledger, run_id)
 
@@ -57,15 +54,15 @@ def study(make_study):
 
 
 @pytest.fixture(scope="session")
-def _written(make_study):
+def _whole_study_database(make_study):
     ledger, record = make_study(failed=(), running=())
     return Path(ledger.tracking_uri.removeprefix("sqlite:///")), record.run_id
 
 
 @pytest.fixture
-def whole_study(_written, tmp_path_factory):
+def whole_study(_whole_study_database, tmp_path_factory):
     """Four arms of three seeds, every cell done; a test may change ledger and record."""
-    database, run_id = _written
+    database, run_id = _whole_study_database
     ledger = copied(database, tmp_path_factory.mktemp("whole"))
     return ledger, read_study(ledger, run_id)
 

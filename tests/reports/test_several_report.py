@@ -1,7 +1,6 @@
 """The report of a study of several claims, from a ledger whose truth is known."""
 
 import json
-import shutil
 from dataclasses import asdict
 
 import numpy as np
@@ -11,8 +10,8 @@ import pytest
 from mlp_med.evidence.claim import Claim
 from mlp_med.ledger import study_run, write
 from mlp_med.ledger.read import read_study
-from mlp_med.ledger.store import open_ledger
 from mlp_med.reports.several_report import write_several_report
+from tests.ledger.copying import copied
 from tests.reports.conftest import CONTROLS
 from tests.reports.synthetic import cell_of, plan_of, predictions_of
 
@@ -46,8 +45,7 @@ CLAIMS = (
 def make(blank_database, folder, *, failed=(), reached=1.0, never=(), pilot=None, kind="killed"):
     """Writes such a study; `failed` and `never` name arms or (arm, seed)."""
     folder.mkdir(exist_ok=True)
-    shutil.copy(blank_database, folder / "mlflow.db")
-    ledger = open_ledger(f"sqlite:///{folder}/mlflow.db")
+    ledger = copied(blank_database, folder)
     plan = plan_of(
         asdict(CLAIMS[0]), claims=[asdict(each) for each in CLAIMS], pilot=pilot or {"arms": {}}
     )

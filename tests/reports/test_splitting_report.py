@@ -1,7 +1,6 @@
 """The report of a study of tiles: labels needed, and what the borders between tiles cost."""
 
 import json
-import shutil
 from dataclasses import asdict
 
 import numpy as np
@@ -11,10 +10,10 @@ import pytest
 from mlp_med.evidence.claim import Claim
 from mlp_med.ledger import study_run, write
 from mlp_med.ledger.read import read_study
-from mlp_med.ledger.store import open_ledger
 from mlp_med.reports.seams import find_seams
 from mlp_med.reports.several_report import write_several_report
 from mlp_med.reports.study_data import StudyData
+from tests.ledger.copying import copied
 from tests.reports.conftest import CONTROLS
 from tests.reports.synthetic import cell_of, plan_of
 
@@ -106,8 +105,7 @@ def report(blank_database, tmp_path):
     """Writes such a study, of which `failed` arms have no done cell, and its report."""
 
     def write_it(failed=(), *, has_pilot=True):
-        shutil.copy(blank_database, tmp_path / "mlflow.db")
-        ledger = open_ledger(f"sqlite:///{tmp_path}/mlflow.db")
+        ledger = copied(blank_database, tmp_path)
         plan = plan_of(
             asdict(CLAIMS[0]),
             claims=[asdict(each) for each in CLAIMS],
