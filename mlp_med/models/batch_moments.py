@@ -8,6 +8,7 @@ ReLU is applied to the 4D result, where TensorFlow's graph optimiser fuses it in
 import functools
 from typing import Any
 
+import keras
 import tensorflow as tf
 
 
@@ -90,9 +91,8 @@ def _folded(inputs: tf.Tensor) -> tf.Tensor:
     """[batch, …, channels] as 4D: depth goes into the batch."""
     if inputs.shape.rank == 4:
         return inputs
-    shape, static = tf.shape(inputs), inputs.shape
-    grid = (static[axis] or shape[axis] for axis in range(2, 4))
-    return tf.reshape(inputs, (-1, *grid, static[-1]))
+    _, _, *plane = keras.ops.shape(inputs)
+    return tf.reshape(inputs, (-1, *plane))
 
 
 def _unfolded(folded: tf.Tensor, like: tf.Tensor) -> tf.Tensor:

@@ -76,7 +76,7 @@ def _filter_gradient(
     """Gradient [depth taps, height taps, width taps, in, out] of a stride-1 convolution."""
     depth_taps = kernel_shape[0]
     padded = (depth_taps - 1) // 2 if padding == "SAME" else 0
-    shape, upstream_shape = _shape(inputs), _shape(upstream)
+    shape, upstream_shape = keras.ops.shape(inputs), keras.ops.shape(upstream)
     by_tap: list[tf.Tensor] = []
     for tap in range(depth_taps):
         # This tap takes output plane d from input plane d + offset; beyond the grid it saw zeros.
@@ -98,15 +98,6 @@ def _filter_gradient(
     return tf.stack(by_tap)
 
 
-def _shape(volume: tf.Tensor) -> list[Any]:
-    """The sizes of its axes: numbers where they are known, since to compute them takes a graph."""
-    dynamic = None if volume.shape[1:].is_fully_defined() else tf.unstack(tf.shape(volume))
-    return [
-        size if size is not None or not dynamic else dynamic[axis]
-        for axis, size in enumerate(volume.shape)
-    ]
-
-
 def _at_most(*sizes: Any) -> Any:
     """The least of sizes, and nothing where one is negative: a number if all of them are."""
     if any(tf.is_tensor(size) for size in sizes):
@@ -114,7 +105,7 @@ def _at_most(*sizes: Any) -> Any:
     return max(min(sizes), 0)
 
 
-def _planes(volume: tf.Tensor, start: int, count: Any, shape: list[Any]) -> tf.Tensor:
+def _planes(volume: tf.Tensor, start: int, count: Any, shape: tuple[Any, ...]) -> tf.Tensor:
     """So many planes of every example from `start` on, as a batch of 2D images."""
     is_whole = not tf.is_tensor(count) and count == shape[1]
     planes = volume if is_whole else volume[:, start : start + count]
@@ -138,28 +129,20 @@ class SpaceToDepth(keras.layers.Layer):
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """Folds [batch, *grid, channels]."""
         inputs = self.filled(inputs)
-        rank = inputs.shape.rank - 2
-        dynamic = tf.unstack(tf.shape(inputs))
-        split: list[Any] = [dynamic[0]]
-        for axis in range(1, rank + 1):
-            split += [dynamic[axis] // self.block, self.block]
-        channels = inputs.shape[-1]
-        blocks = tf.reshape(inputs, [*split, channels])
+        batch, *sizes, channels = keras.ops.shape(inputs)
+        rank = len(sizes)
+        grid = [size // self.block for size in sizes]
+        split = [part for size in grid for part in (size, self.block)]
+        blocks = tf.reshape(inputs, [batch, *split, channels])
         order = [0, *range(1, 2 * rank, 2), *range(2, 2 * rank + 1, 2), 2 * rank + 1]
         folded = tf.transpose(blocks, order)
-        shape = [split[0], *split[1::2], channels * self.block**rank]
-        return tf.reshape(folded, shape)
+        return tf.reshape(folded, [batch, *grid, channels * self.block**rank])
 
     def filled(self, inputs: tf.Tensor) -> tf.Tensor:
         """The inputs with zeros that complete the last blocks; themselves where none is missing."""
-        sizes = inputs.shape[1:-1]
-        if all(size is not None and size % self.block == 0 for size in sizes):
+        missing = [-size % self.block for size in keras.ops.shape(inputs)[1:-1]]
+        if not any(tf.is_tensor(number) or number for number in missing):
             return inputs
-        dynamic = tf.shape(inputs)[1:-1]
-        missing = [
-            -(dynamic[axis] if size is None else size) % self.block
-            for axis, size in enumerate(sizes)
-        ]
         return tf.pad(inputs, [[0, 0], *([0, number] for number in missing), [0, 0]])
 
     def compute_output_shape(self, input_shape: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -10,12 +10,18 @@ PRESETS: dict[str, dict[str, Any]] = {
     "residual": {"widths": (16, 32, 64, 96), "blocks_per_stage": 1, "stem_stride": 2},
     # Several hundred 32³ crops a second on one core; for studies of minutes.
     "residual_small": {"widths": (8, 16, 32), "blocks_per_stage": 1, "stem_stride": 2},
+    # Blocks of four voxels, seen one at a time: twenty whole lungs of 176³ a second on one core.
+    "residual_quick": {
+        "widths": (8, 16, 32),
+        "blocks_per_stage": 1,
+        "stem_stride": 4,
+        "stem_kernel": 1,
+    },
 }
 # The same networks for crops whose label speaks of what lies at their centre.
 PRESETS |= {f"{name}_centre": {**preset, "pooling": "centre"} for name, preset in PRESETS.items()}
 # The same for an exam of four mammograms, a column for CC and one for MLO, each for both breasts.
 FOUR_VIEWS = {f"{name}_four_views": {**PRESETS[name], "num_views": 4} for name in PRESETS}
-
 # Blocks of eight pixels, so that 30 exams a second of 0.4 mm train on one core.
 FOUR_VIEWS["residual_quick_four_views"] = {
     "widths": (16, 32, 64),

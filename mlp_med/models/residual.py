@@ -32,6 +32,7 @@ def build_model(
     num_extra_stages: int = 0,
     norm: Norm = "batch",
     stem_stride: int = 2,
+    stem_kernel: int = 3,
     pooling: Pooling = "all",
     num_views: int = 1,
     recompute: bool = False,
@@ -57,6 +58,9 @@ def build_model(
         norm: "batch" (statistics over all replicas), "group", or "none" (biases instead, and blocks
             that begin as the identity).
         stem_stride: voxels along an edge of the stem's blocks, the last filled up with zeros.
+        stem_kernel: blocks along an edge of its convolution. With 1 no two blocks are seen at once,
+            as in ConvNeXt (Liu et al. 2022): large blocks have so many channels that 3³ of them
+            would take more time than the rest of the network.
         num_views: 4 where the channels are four mammograms: L-CC, R-CC, L-MLO, R-MLO. Both breasts
             then share a column for CC and another for MLO, and the logits are of the four columns'
             features together (Geras et al. 2017, arXiv:1703.07047).
@@ -82,6 +86,11 @@ def build_model(
     _check(spatial_dims, widths, blocks_per_stage, num_extra_stages, norm, pooling)
     if num_classes < 2:
         raise ValueError(f"expected at least 2 classes, got {num_classes}")
+    if stem_stride < 1 or stem_kernel < 1:
+        raise ValueError(
+            "expected blocks of at least one voxel and a convolution of at least one block, got "
+            f"{stem_stride} and {stem_kernel}"
+        )
     if stream_tile < 0:
         raise ValueError(f"expected tiles of at least one voxel, or 0 for none, got {stream_tile}")
     if num_views not in (1, len(VIEWS)) or num_channels % num_views:
@@ -96,7 +105,7 @@ def build_model(
     def features(x: keras.KerasTensor) -> keras.KerasTensor:
         if stem_stride > 1:
             x = SpaceToDepth(block=stem_stride, name="stem_blocks")(x)
-        x = network.convolution(widths[0], name="stem")(x)
+        x = network.convolution(widths[0], kernel_size=stem_kernel, name="stem")(x)
         for stage, width in enumerate(stages):
             for block in range(blocks_per_stage):
                 halve = stage > 0 and block == 0

@@ -101,6 +101,19 @@ def test_an_extra_stage_doubles_the_receptive_field_in_voxels():
     assert fields[2] / fields[1] == pytest.approx(2.0, abs=0.4)
 
 
+@pytest.mark.parametrize(("stem_kernel", "num_seen"), [(1, 1), (3, 27)])
+def test_a_block_is_seen_by_as_many_outputs_of_the_stem_as_its_kernel_has_taps(
+    stem_kernel, num_seen
+):
+    model = build_model(**TINY | {"stem_stride": 4}, stem_kernel=stem_kernel, seed=1)
+    stem = keras.Model(model.inputs, model.get_layer("stem").output)
+    inputs = np.random.default_rng(0).normal(size=(1, 12, 12, 12, 1)).astype(np.float32)
+    brighter = inputs.copy()
+    brighter[0, 5, 6, 7] += 1
+    changed = np.any(stem(brighter).numpy() != stem(inputs).numpy(), axis=-1)
+    assert changed.sum() == num_seen
+
+
 def test_under_mixed_precision_weights_and_logits_stay_float32():
     keras.config.set_dtype_policy("mixed_bfloat16")
     model = build_model(**TINY)
@@ -126,6 +139,8 @@ def test_mixed_precision_is_close_to_float32():
         ({"widths": ()}, "one positive width"),
         ({"blocks_per_stage": 0}, "at least one block"),
         ({"num_extra_stages": -1}, "extra stages"),
+        ({"stem_stride": 0}, "blocks of at least one voxel"),
+        ({"stem_kernel": 0}, "convolution of at least one block"),
         ({"norm": "layer"}, "'batch', 'group' or 'none', got 'layer'"),
     ],
 )
