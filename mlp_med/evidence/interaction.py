@@ -78,8 +78,11 @@ def interaction(
         return None
     values = a.drop_duplicates("id").set_index("id")[strata[0].column].loc[first.ids].to_numpy()
     always = ~first.labels if positives_only else np.zeros(len(values), bool)
-    small = (values < strata[0].high) | always
-    large = (values >= strata[-1].low) | always
+    if strata[0].word is not None:
+        small, large = values == strata[0].word, values == strata[-1].word
+    else:
+        small, large = values < strata[0].high, values >= strata[-1].low
+    small, large = small | always, large | always
     scores = np.vstack([first.scores, second.scores])
     try:
         differences, covariance = _resampled(first, scores, small, large, num_bootstrap, seed)

@@ -1,6 +1,6 @@
 """The tables beside a verdict: one row an arm, effects by stratum, the slope per octave."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import sqrt
@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import is_numeric_dtype
 
 from mlp_med.errors import EvidenceError
 from mlp_med.evidence.contrast import ArmEstimate, Contrast, compare_arms, estimate_arm
@@ -58,9 +59,11 @@ class StratumEffect:
 
     Attributes:
         column: what the strata are of, such as native_spacing_mm.
-        low, high: the stratum is low ≤ value < high (the last one includes its end).
+        low, high: the stratum is low ≤ value < high (the last one includes its end); NaN where the
+            column is of words.
         num_cases: of the column's cases in the stratum.
         contrast: None where the stratum holds too few patients or one class.
+        word: that all its cases have in a column of words, such as "mass".
     """
 
     column: str
@@ -68,6 +71,7 @@ class StratumEffect:
     high: float
     num_cases: int
     contrast: Contrast | None
+    word: str | None = None
 
 
 def arm_row(
@@ -124,7 +128,8 @@ def effect_by_stratum(
     """The effect within bins of a column, each with its interval; descriptive, not corrected.
 
     Args:
-        a: predictions table with that numeric column.
+        a: predictions table with that column: numbers, which are binned, or words, of which each is
+            a stratum.
         b: that of the other arm.
         column: such as native_spacing_mm (a property of every case), or diameter_mm.
         edges: ascending bin edges; quantiles of the cases where None.
@@ -135,35 +140,51 @@ def effect_by_stratum(
         seed: of the resampling.
 
     Raises:
-        EvidenceError: the column is missing or not finite, or the arms do not fit together.
+        EvidenceError: the column is missing, not finite or an empty word, or the arms do not fit
+            together.
     """
     check_paired(scored_cases(a), scored_cases(b))
     if positives_only and a["label"].max() > 1:
         raise EvidenceError(f"{column!r} describes positive cases, of which two classes have one.")
     cases = _stratified_cases(a, b, column, positives_only)
-    if edges is None:
-        edges = np.quantile(cases[column], np.linspace(0, 1, num_quantiles + 1)).tolist()
-    bounds = np.unique(np.asarray(edges, np.float64))
-    if len(bounds) == 1:
-        bounds = np.repeat(bounds, 2)
     kept_always = a.loc[a["label"] == 0, "id"] if positives_only else a["id"].iloc[:0]
-    effects = []
-    for low, high in pairwise(bounds):
-        inside = cases[column].between(low, high, inclusive="left")
-        if high == bounds[-1]:
-            inside |= cases[column] == high
+
+    def contrast(inside: pd.Series) -> Contrast | None:
         chosen = pd.concat([cases.loc[inside, "id"], kept_always])
         try:
-            contrast: Contrast | None = compare_arms(
+            return compare_arms(
                 a[a["id"].isin(chosen)],
                 b[b["id"].isin(chosen)],
                 num_bootstrap=num_bootstrap,
                 seed=seed,
             )
         except EvidenceError:  # too few of a class here: the tables as a whole fit together
-            contrast = None
-        effects.append(StratumEffect(column, float(low), float(high), int(inside.sum()), contrast))
-    return effects
+            return None
+
+    return [
+        StratumEffect(column, low, high, int(inside.sum()), contrast(inside), word)
+        for low, high, word, inside in _strata(cases[column], edges, num_quantiles)
+    ]
+
+
+def _strata(
+    values: pd.Series, edges: Sequence[float] | None, num_quantiles: int
+) -> Iterator[tuple[float, float, str | None, pd.Series]]:
+    """Each stratum's bounds, or its word, and which cases it holds."""
+    if not is_numeric_dtype(values):
+        for word in sorted(values.unique()):
+            yield np.nan, np.nan, str(word), values == word
+        return
+    if edges is None:
+        edges = np.quantile(values, np.linspace(0, 1, num_quantiles + 1)).tolist()
+    bounds = np.unique(np.asarray(edges, np.float64))
+    if len(bounds) == 1:
+        bounds = np.repeat(bounds, 2)
+    for low, high in pairwise(bounds):
+        inside = values.between(low, high, inclusive="left")
+        if high == bounds[-1]:
+            inside |= values == high
+        yield float(low), float(high), None, inside
 
 
 def slope_per_octave(aucs: Mapping[float, Sequence[float]]) -> float | None:
@@ -194,6 +215,10 @@ def _stratified_cases(
     cases = a.drop_duplicates("id")
     if positives_only:
         cases = cases[cases["label"] == 1]
-    if cases.empty or not np.isfinite(cases[column].to_numpy(np.float64)).all():
-        raise EvidenceError(f"Column {column!r} must be finite for every case that it describes.")
+    described = cases[column]
+    known = np.isfinite(described) if is_numeric_dtype(described) else described.fillna("") != ""
+    if cases.empty or not known.all():
+        raise EvidenceError(
+            f"Column {column!r} must be finite, or a word, for every case that it describes."
+        )
     return cases[["id", column]]

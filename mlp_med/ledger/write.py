@@ -160,7 +160,7 @@ def finish_cell(
         metrics: finite numbers, such as `test_auc` and `seconds_total`.
         predictions: the test split, one row a case: `id`, `patient` ("" if unknown), `seed`,
             `label` (from 0), `score` (of more than two classes `score_0`, `score_1`, …),
-            and numeric columns for strata.
+            and columns for strata.
         tags: names without prefix, such as `resumed_at_examples`.
         at_ms: when the cell ended, in milliseconds since the epoch; now if None.
 

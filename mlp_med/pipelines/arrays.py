@@ -1,6 +1,6 @@
 """One split of one configuration, whole in memory, in an order that its files do not decide."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
@@ -14,7 +14,7 @@ SPLITS = ("train", "validation", "test")
 ALL = "all"  # of a dataset, whatever their split
 _READ_BATCH_SIZE = 256
 ALIGNMENT_BYTES = 64
-STRATA_AND_LESIONS = ("diameter_mm", "native_spacing_mm", "lesions_mm")
+STRATA_AND_LESIONS = ("diameter_mm", "native_spacing_mm", "density", "kind", "lesions_mm")
 SEAMS = {2: "uncut_by_2_tiles", 4: "uncut_by_4_tiles"}  # the stratum, by tiles along each axis
 
 
@@ -27,7 +27,7 @@ class Examples:
         labels: int8 [num], from 0.
         ids: str [num], unique, the same at every resolution.
         patients: str [num]; "" where unknown.
-        strata: float32 [num] each; properties by which a result can be broken down.
+        strata: float32 [num] each, or str; properties by which a result can be broken down.
         lesions_mm: float32 [num, most, spatial_dims + 1], the annotated lesions in a crop as
             `mlp_med.imaging.lesion_tiles` has them, zeros below them; None where the dataset keeps
             none.
@@ -89,15 +89,23 @@ def aligned_empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     return memory[start : start + num_bytes].view(dtype).reshape(shape)
 
 
-def collect(batches: list[dict[str, np.ndarray]], *, where: str, num_classes: int = 2) -> Examples:
+def collect(
+    batches: list[dict[str, np.ndarray]],
+    *,
+    where: str,
+    num_classes: int = 2,
+    kinds: Sequence[str] = (),
+) -> Examples:
     """Joins batches of parsed records into examples sorted by id; empties the list as it goes.
 
     Args:
         batches: each with `image`, `label`, `id` and `patient` columns (bytes or str), and the
-            strata's raw columns `diameter_mm` and `native_spacing_mm`, and `lesions_mm`, where the
-            dataset has them.
+            strata's raw columns `diameter_mm`, `native_spacing_mm`, `density` (of a breast, by
+            BI-RADS 1 to 4) and `kind` (of a lesion, a number), and `lesions_mm`, where the dataset
+            has them.
         where: what is being read, for messages.
         num_classes: labels are below it.
+        kinds: of lesions, by number.
 
     Raises:
         DatasetError: nothing there, an id twice, a label of no class, or a class without examples.
@@ -114,12 +122,16 @@ def collect(batches: list[dict[str, np.ndarray]], *, where: str, num_classes: in
     labels = column("label")[order].astype(np.int8)
     _check(ids, labels, where, num_classes)
     patients = _text(column("patient"))[order]
-    strata = {}
-    if "diameter_mm" in batches[0]:
-        strata["diameter_mm"] = column("diameter_mm")[order].astype(np.float32)
+    strata: dict[str, np.ndarray] = {
+        name: column(name)[order].astype(np.float32)
+        for name in ("diameter_mm", "density")
+        if name in batches[0]
+    }
     if "native_spacing_mm" in batches[0]:
         # The coarsest native axis bounds the detail that any resolution can show.
         strata["native_spacing_mm"] = column("native_spacing_mm").max(axis=1)[order]
+    if "kind" in batches[0]:
+        strata["kind"] = np.array(kinds)[column("kind")[order]]
     folds = column("fold")[order] if "fold" in batches[0] else np.full(len(ids), -1)
     lesions = column("lesions_mm")[order] if "lesions_mm" in batches[0] else None
     images = _images(batches, order)
@@ -165,16 +177,18 @@ def read_builder(builder: Any, split: str) -> Examples:
     if split not in (*builder.info.splits, ALL):
         raise DatasetError(f"there is no {where}; build the dataset again")
     wanted = {"image", "label", "id", "patient", "fold", *STRATA_AND_LESIONS}
+    features = builder.info.features
     dataset = builder.as_dataset(
         split=split,
         batch_size=_READ_BATCH_SIZE,
         shuffle_files=False,
         decoders=tfds.decode.PartialDecoding(
-            {key: True for key in builder.info.features if key in wanted}
+            {key: True for key in features if key in wanted}
         ),
         read_config=tfds.ReadConfig(try_autocache=False),
     )
-    num_classes = int(builder.info.features["label"].num_classes)
+    num_classes = int(features["label"].num_classes)
+    kinds = features["kind"].names if "kind" in features else []
     try:
         batches = list(tfds.as_numpy(dataset))
     except tf.errors.OpError as error:
@@ -183,7 +197,7 @@ def read_builder(builder: Any, split: str) -> Examples:
             f"a record file of {where} is damaged ({reason}); remove {builder.data_dir} and build "
             "it again, which gives the same examples"
         ) from error
-    examples = collect(batches, where=where, num_classes=num_classes)
+    examples = collect(batches, where=where, num_classes=num_classes, kinds=kinds)
     metadata = builder.info.metadata or {}
     digest = metadata.get("examples_digest", "")
     strata = dict(examples.strata)

@@ -26,7 +26,12 @@ from mlp_med.reports.study_data import StudyData
 BOOTSTRAP_SEED = 0  # the same ledger gives the same report, digit for digit
 # What the primary effect is broken down by: column of the predictions -> whether it describes
 # positive cases only (a nodule has a diameter, a vessel crossing none).
-STRATA: Mapping[str, bool] = {"native_spacing_mm": False, "diameter_mm": True}
+STRATA: Mapping[str, bool] = {
+    "native_spacing_mm": False,
+    "diameter_mm": True,
+    "kind": False,  # a background has the kind of the lesion that it is set against
+    "density": False,
+}
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,8 @@ CONTRAST_NAMES = {COMPUTE: "grid and compute", AS_USED: "what a user sees"}
 STRATUM_NAMES = {
     "native_spacing_mm": "coarsest native axis, mm",
     "diameter_mm": "lesion diameter, mm",
+    "kind": "lesion type",
+    "density": "breast density, BI-RADS 1 to 4",
 }
 # Tags that decide a prediction: cells that differ in one were not trained alike.
 DECISIVE_TAGS = ("code_digest", "python", "processor")
@@ -78,7 +80,11 @@ def render_page(
         "cross_check": _cross_check(analysis.contrasts),
         "strata": _stratum_rows(analysis.strata),
         "by_native_axis": "native_spacing_mm" in analysis.strata,
-        "interactions": [_interaction_row(found) for found in analysis.interactions],
+        "by_kind": "kind" in analysis.strata,
+        "interactions": [
+            _interaction_row(found, analysis.strata[found.column])
+            for found in analysis.interactions
+        ],
         "recipe": recipe(record.cells),
         "unconverged": verdict.unconverged_arms,
         "convergence": [_convergence_row(arm, found) for arm, found in verdict.convergence.items()],
@@ -126,7 +132,7 @@ def _stratum_rows(strata: Mapping[str, Sequence[StratumEffect]]) -> list[list[st
     return [
         [
             STRATUM_NAMES.get(column, column),
-            f.value_range(effect.low, effect.high, ends=effect is effects[-1]),
+            stratum_range(effect, effects),
             f.count(effect.num_cases),
             f.difference(effect.contrast.effect if effect.contrast else None),
             f.interval(effect.contrast.ci_low, effect.contrast.ci_high, signed=True)
@@ -138,9 +144,18 @@ def _stratum_rows(strata: Mapping[str, Sequence[StratumEffect]]) -> list[list[st
     ]
 
 
-def _interaction_row(found: Interaction) -> list[str]:
+def stratum_range(effect: StratumEffect, effects: Sequence[StratumEffect]) -> str:
+    """Which of the column's values a stratum holds: it is one of `effects`, in their order."""
+    if effect.word is not None:
+        return effect.word
+    return f.value_range(effect.low, effect.high, ends=effect is effects[-1])
+
+
+def _interaction_row(found: Interaction, effects: Sequence[StratumEffect]) -> list[str]:
+    first, last = (stratum_range(effects[end], effects) for end in (0, -1))
     return [
         STRATUM_NAMES.get(found.column, found.column),
+        f"{first} minus {last}",
         f.difference(found.difference),
         f.interval(found.ci_low, found.ci_high, signed=True),
         f.p_value(found.p_value),

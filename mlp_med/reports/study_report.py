@@ -23,11 +23,17 @@ from mlp_med.reports.figures import (
     to_svg,
 )
 from mlp_med.reports.files import PAGE, VERDICT, write_page
-from mlp_med.reports.formatting import at_start, value_range
+from mlp_med.reports.formatting import at_start
 from mlp_med.reports.fraction_figure import draw_auc_by_fraction
 from mlp_med.reports.frontier_figure import draw_frontier
 from mlp_med.reports.memory_budget import draw_equal_memory
-from mlp_med.reports.page import STRATUM_NAMES, contrast_name, phantom_mark, render_page
+from mlp_med.reports.page import (
+    STRATUM_NAMES,
+    contrast_name,
+    phantom_mark,
+    render_page,
+    stratum_range,
+)
 from mlp_med.reports.study_data import StudyData, load_study_data
 
 FIGURES = (
@@ -241,7 +247,7 @@ def _stratum_frame(analysis: Analysis) -> pd.DataFrame:
     return _effects(
         {
             "label": f"{STRATUM_NAMES.get(column, column)}: "
-            + value_range(effect.low, effect.high, ends=effect is effects[-1]),
+            + stratum_range(effect, effects),
             "effect": effect.contrast.effect,
             "ci_low": effect.contrast.ci_low,
             "ci_high": effect.contrast.ci_high,

@@ -45,6 +45,17 @@ def test_it_is_the_difference_of_the_strata_that_the_table_shows(positives_only)
     assert found.column == "diameter_mm"
 
 
+def test_of_words_it_is_what_it_is_of_the_numbers_that_they_stand_for():
+    arms = [
+        arm.assign(size=np.where(arm["diameter_mm"] < 6, "below 6 mm", "the others"))
+        for arm in with_sizes(lost=0.5)
+    ]
+    by_number, _ = found_in(*arms, positives_only=False)
+    strata = effect_by_stratum(*arms, "size", num_bootstrap=50, seed=0)
+    found = interaction(*arms, strata, positives_only=False, num_bootstrap=200, seed=1)
+    assert replace(found, column="diameter_mm") == by_number
+
+
 def test_the_arms_swapped_turn_it_round():
     a, b = with_sizes(lost=0.5)
     found, swapped = found_in(a, b)[0], found_in(b, a)[0]

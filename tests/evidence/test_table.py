@@ -15,6 +15,7 @@ def arms():
     strata = {
         "native_spacing_mm": np.where(number % 2, 2.5, 1.0),
         "diameter_mm": a["label"] * (3 + number % 12),
+        "scanner": np.where(number % 2, "thick slices", "a thin one"),
     }
     a, b = a.assign(**strata), b.assign(**strata)
     thin = (a["native_spacing_mm"] < 2) & (a["label"] == 1)
@@ -54,6 +55,16 @@ def test_the_effect_is_found_in_the_stratum_that_has_it(arms):
     assert thin.contrast.num_cases == thin.num_cases
 
 
+def test_each_word_of_a_column_of_words_is_a_stratum(arms):
+    by_word = effect_by_stratum(*arms, "scanner", num_bootstrap=200, seed=0)
+    assert [stratum.word for stratum in by_word] == ["a thin one", "thick slices"]
+    by_number = effect_by_stratum(
+        *arms, "native_spacing_mm", edges=[0.5, 2.0, 3.0], num_bootstrap=200, seed=0
+    )
+    for word, number in zip(by_word, by_number, strict=True):
+        assert (word.num_cases, word.contrast) == (number.num_cases, number.contrast)
+
+
 def test_a_property_of_positives_sets_them_against_all_negatives(arms):
     strata = effect_by_stratum(*arms, "diameter_mm", positives_only=True, num_bootstrap=50, seed=0)
     labels = arms[0].drop_duplicates("id")["label"]
@@ -84,6 +95,9 @@ def test_a_missing_or_unfilled_column_is_refused(arms):
     unfilled = arms[0].assign(age=float("nan"))
     with pytest.raises(EvidenceError, match="finite"):
         effect_by_stratum(unfilled, unfilled, "age", seed=0)
+    unnamed = arms[0].assign(scanner=arms[0]["scanner"].where(arms[0]["label"] == 1, ""))
+    with pytest.raises(EvidenceError, match="or a word"):
+        effect_by_stratum(unnamed, unnamed, "scanner", seed=0)
 
 
 def test_the_slope_is_the_change_for_each_doubling_of_the_voxel():

@@ -18,6 +18,8 @@ def record(number, label=None):
         "centre_mm": np.float32([number, 0, 0]),
         "diameter_mm": np.float32(number / 10),
         "native_spacing_mm": np.float32([0.7, 0.6, 1 + number]),
+        "kind": number % 3 % 2,
+        "density": 1 + number % 4,
     }
 
 
@@ -36,6 +38,8 @@ class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             "centre_mm": tfds.features.Tensor(shape=(3,), dtype=np.float32),
             "diameter_mm": tfds.features.Scalar(dtype=np.float32),
             "native_spacing_mm": tfds.features.Tensor(shape=(3,), dtype=np.float32),
+            "kind": tfds.features.ClassLabel(names=["mass", "calcification"]),
+            "density": tfds.features.Scalar(dtype=np.int64),
         }
         return tfds.core.DatasetInfo(
             builder=self,
@@ -75,10 +79,14 @@ def test_reads_every_column_in_the_order_of_the_ids(builder):
     np.testing.assert_array_equal(examples.labels, [row["label"] for row in expected])
     assert examples.images.dtype == np.int16
     np.testing.assert_array_equal(examples.images, np.stack([row["image"] for row in expected]))
-    assert set(examples.strata) == {"diameter_mm", "native_spacing_mm"}
+    assert set(examples.strata) == {"diameter_mm", "native_spacing_mm", "kind", "density"}
     np.testing.assert_allclose(examples.strata["diameter_mm"], np.arange(300) / 10, rtol=1e-6)
     np.testing.assert_array_equal(examples.strata["native_spacing_mm"], 1 + np.arange(300))
-    assert {column.dtype.name for column in examples.strata.values()} == {"float32"}
+    np.testing.assert_array_equal(examples.strata["density"], 1 + np.arange(300) % 4)
+    kinds = ["mass", "calcification", "mass"] * 100
+    assert examples.strata["kind"].tolist() == kinds
+    numbers = [column for name, column in examples.strata.items() if name != "kind"]
+    assert {column.dtype.name for column in numbers} == {"float32"}
     assert (examples.source, examples.digest, examples.phantom) == ("abc", "def", True)
 
 
@@ -129,7 +137,8 @@ def test_nothing_at_all_is_refused():
 
 
 def test_patients_and_strata_may_be_missing():
-    rows = [{k: v for k, v in record(n).items() if not k.endswith("_mm")} for n in range(2)]
+    kept = ("image", "label", "id")
+    rows = [{name: record(n)[name] for name in kept} for n in range(2)]
     examples = collect([batch(*({**row, "patient": ""} for row in rows))], where="it")
     assert examples.patients.tolist() == ["", ""]
     assert examples.strata == {}

@@ -181,9 +181,10 @@ def write_study(
     phantom=True,
     patients_known=True,
     study_hash="study0",
+    kinds=(),
     **more,
 ):
-    """Writes the study; `failed` and `running` name cells by (arm, seed).
+    """Writes the study; `failed` and `running` name cells by (arm, seed), `kinds` pairs of cases.
 
     Returns:
         The run id of the study.
@@ -212,6 +213,8 @@ def write_study(
             write.fail_cell(ledger, run_id, "non_finite_loss", message)
         elif (arm, seed) not in running:
             predictions = predictions_of(arm, seed, patients_known=patients_known)
+            if kinds:
+                predictions["kind"] = np.resize(np.repeat(kinds, 2), len(predictions))
             predictions = of_fold(predictions, cell["params"]["fold"], plan)
             finish(ledger, run_id, arm, seed, predictions)
     study_run.finish_study(ledger, study)

@@ -146,6 +146,19 @@ def test_of_a_dataset_with_several_tasks_it_says_which(make_study, tmp_path):
     assert json.loads(written.verdict.read_text())["dataset"] == "mammograms (pathology)"
 
 
+@pytest.mark.usefixtures("_undrawn")
+def test_lesions_of_several_types_are_told_apart(make_study, tmp_path):
+    """Calcifications are what resolution is bought for, masses can be seen without it."""
+    study = make_study(failed=(), running=(), kinds=("mass", "calcification"))
+    page = Page(write_report(*study, tmp_path, controls=CONTROLS).page.read_text())
+    rows = page.table("The primary effect by stratum")
+    of_kinds = [row[1:3] for row in rows if row[0] == "lesion type"]
+    assert of_kinds == [["calcification", "100"], ["mass", "100"]]
+    (tested,) = [row for row in page.table("Does the effect differ?") if row[0] == "lesion type"]
+    assert tested[1] == "calcification minus mass"
+    assert "the lesion that it was cut for" in page.text
+
+
 def test_a_report_that_fails_leaves_the_old_one(study, report, tmp_path, monkeypatch):
     shutil.copytree(report.page.parent, tmp_path, dirs_exist_ok=True)
     before = contents(tmp_path)
