@@ -182,9 +182,7 @@ def read_builder(builder: Any, split: str) -> Examples:
         split=split,
         batch_size=_READ_BATCH_SIZE,
         shuffle_files=False,
-        decoders=tfds.decode.PartialDecoding(
-            {key: True for key in features if key in wanted}
-        ),
+        decoders=tfds.decode.PartialDecoding({key: True for key in features if key in wanted}),
         read_config=tfds.ReadConfig(try_autocache=False),
     )
     num_classes = int(features["label"].num_classes)

@@ -246,8 +246,7 @@ def _contrast_frame(analysis: Analysis) -> pd.DataFrame:
 def _stratum_frame(analysis: Analysis) -> pd.DataFrame:
     return _effects(
         {
-            "label": f"{STRATUM_NAMES.get(column, column)}: "
-            + stratum_range(effect, effects),
+            "label": f"{STRATUM_NAMES.get(column, column)}: " + stratum_range(effect, effects),
             "effect": effect.contrast.effect,
             "ci_low": effect.contrast.ci_low,
             "ci_high": effect.contrast.ci_high,
