@@ -138,7 +138,9 @@ def collect(
     return Examples(images, labels, ids, patients, strata, folds, lesions_mm=lesions)
 
 
-def load_split(name: str, data_dir: Path, resolution: float, split: str) -> Examples:
+def load_split(
+    name: str, data_dir: Path, resolution: float, split: str, *, with_images: bool = True
+) -> Examples:
     """Reads one split of one configuration into memory.
 
     It takes `Examples.num_bytes`: 1 kB an example of LUNA16 at 5 mm, 524 kB at 0.625 mm. While the
@@ -150,6 +152,7 @@ def load_split(name: str, data_dir: Path, resolution: float, split: str) -> Exam
         data_dir: where it was built.
         resolution: edge of a voxel in the dataset's unit.
         split: "train", "validation", "test" or "all", which is all three.
+        with_images: see `read_builder`.
 
     Raises:
         DatasetError: unknown split; the dataset is not built; a split is empty or lacks a class.
@@ -159,13 +162,19 @@ def load_split(name: str, data_dir: Path, resolution: float, split: str) -> Exam
     if split not in (*SPLITS, ALL):
         raise DatasetError(f"expected a split out of {', '.join(SPLITS)}, got {split!r}")
     builder = tfds_builders.open_config(name, resolution, data_dir)
-    return read_builder(builder, split)
+    return read_builder(builder, split, with_images=with_images)
 
 
-def read_builder(builder: Any, split: str) -> Examples:
+def read_builder(builder: Any, split: str, *, with_images: bool = True) -> Examples:
     """Reads one split of an opened tensorflow-datasets builder; see `load_split`.
 
     TFRecord's checksums tell of a damaged record, TFDS of one too few or too many.
+
+    Args:
+        builder: of a dataset that is built.
+        split: its name, or "all".
+        with_images: without, the images are empty, [num, 0]: whole lungs and exams are gigabytes
+            that whoever counts cases has no use for.
 
     Raises:
         DatasetError: as `load_split`; or a record file is damaged, cut short or missing.
@@ -176,7 +185,8 @@ def read_builder(builder: Any, split: str) -> Examples:
     where = f"split {split!r} of {builder.info.full_name} in {builder.data_dir}"
     if split not in (*builder.info.splits, ALL):
         raise DatasetError(f"there is no {where}; build the dataset again")
-    wanted = {"image", "label", "id", "patient", "fold", *STRATA_AND_LESIONS}
+    wanted = {"label", "id", "patient", "fold", *STRATA_AND_LESIONS}
+    wanted |= {"image"} if with_images else set()
     features = builder.info.features
     dataset = builder.as_dataset(
         split=split,
@@ -195,6 +205,8 @@ def read_builder(builder: Any, split: str) -> Examples:
             f"a record file of {where} is damaged ({reason}); remove {builder.data_dir} and build "
             "it again, which gives the same examples"
         ) from error
+    for batch in batches:
+        batch.setdefault("image", np.empty((len(batch["label"]), 0), np.uint8))
     examples = collect(batches, where=where, num_classes=num_classes, kinds=kinds)
     metadata = builder.info.metadata or {}
     digest = metadata.get("examples_digest", "")

@@ -175,7 +175,9 @@ def open_dataset(
         )
     digests = {resolution: str(found["examples_digest"]) for resolution, found in metadata.items()}
     coarsest = max(builders)  # the quickest to read, and the cases are the same at every one
-    splits = {split: load_split(dataset, data_dir, coarsest, split) for split in SPLITS}
+    splits = {
+        split: load_split(dataset, data_dir, coarsest, split, with_images=False) for split in SPLITS
+    }
     patients = {name: len(set(split.patients) - {""}) for name, split in splits.items()}
     info = DatasetInfo(
         name=dataset,

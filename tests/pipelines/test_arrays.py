@@ -136,6 +136,18 @@ def test_nothing_at_all_is_refused():
         collect([], where="it")
 
 
+def test_without_images_all_else_is_the_same(builder):
+    whole, light = (read_builder(builder, "train", with_images=w) for w in (True, False))
+    assert light.images.shape == (300, 0)
+    for name in ("labels", "ids", "patients", "folds"):
+        np.testing.assert_array_equal(getattr(light, name), getattr(whole, name))
+    assert {k: v.tolist() for k, v in light.strata.items()} == {
+        k: v.tolist() for k, v in whole.strata.items()
+    }
+    assert (light.digest, light.source, light.phantom) == ("def", "abc", True)
+    assert light.num_bytes < whole.num_bytes
+
+
 def test_patients_and_strata_may_be_missing():
     kept = ("image", "label", "id")
     rows = [{name: record(n)[name] for name in kept} for n in range(2)]
