@@ -32,6 +32,7 @@ STRATA: Mapping[str, bool] = {
     "kind": False,  # a background has the kind of the lesion that it is set against
     "density": False,
 }
+NOT_TOLD = {"density": [0]}  # values of cases of which nobody knows it
 
 
 @dataclass(frozen=True)
@@ -248,9 +249,11 @@ def _strata(
     for column, positives_only in STRATA.items():
         if column not in a or column not in b:
             continue
+        unknown = NOT_TOLD.get(column, [])
+        first, second = (table[~table[column].isin(unknown)] for table in (a, b))
         try:
             effects = effect_by_stratum(
-                a, b, column, positives_only=positives_only, seed=BOOTSTRAP_SEED
+                first, second, column, positives_only=positives_only, seed=BOOTSTRAP_SEED
             )
         except EvidenceError as error:
             notes.append(f"No effect by {column}: {error}")
@@ -258,6 +261,8 @@ def _strata(
         if len(effects) == 1 and not positives_only:  # of all cases: the primary effect once more
             continue
         strata[column] = effects
-        found = interaction(a, b, effects, positives_only=positives_only, seed=BOOTSTRAP_SEED)
+        found = interaction(
+            first, second, effects, positives_only=positives_only, seed=BOOTSTRAP_SEED
+        )
         interactions += [] if found is None else [found]
     return strata, interactions, notes

@@ -5,6 +5,7 @@ the information, and not with the grid.
 """
 
 from fractions import Fraction
+from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
@@ -181,10 +182,12 @@ def write_study(
     phantom=True,
     patients_known=True,
     study_hash="study0",
-    kinds=(),
+    columns=MappingProxyType({}),
     **more,
 ):
-    """Writes the study; `failed` and `running` name cells by (arm, seed), `kinds` pairs of cases.
+    """Writes the study; `failed` and `running` name cells by (arm, seed).
+
+    `columns` are more of the predictions': a value for every two cases, which are of both classes.
 
     Returns:
         The run id of the study.
@@ -213,8 +216,8 @@ def write_study(
             write.fail_cell(ledger, run_id, "non_finite_loss", message)
         elif (arm, seed) not in running:
             predictions = predictions_of(arm, seed, patients_known=patients_known)
-            if kinds:
-                predictions["kind"] = np.resize(np.repeat(kinds, 2), len(predictions))
+            for name, values in columns.items():
+                predictions[name] = np.resize(np.repeat(values, 2), len(predictions))
             predictions = of_fold(predictions, cell["params"]["fold"], plan)
             finish(ledger, run_id, arm, seed, predictions)
     study_run.finish_study(ledger, study)
