@@ -31,7 +31,6 @@ CONTRAST_NAMES = {COMPUTE: "grid and compute", AS_USED: "what a user sees"}
 STRATUM_NAMES = {
     "native_spacing_mm": "coarsest native axis, mm",
     "diameter_mm": "lesion diameter, mm",
-    "kind": "lesion type",
     "density": "breast density, BI-RADS 1 to 4",
 }
 # Tags that decide a prediction: cells that differ in one were not trained alike.
@@ -80,7 +79,8 @@ def render_page(
         "cross_check": _cross_check(analysis.contrasts),
         "strata": _stratum_rows(analysis.strata),
         "by_native_axis": "native_spacing_mm" in analysis.strata,
-        "by_kind": "kind" in analysis.strata,
+        "kinds_of_lesions": "kind" in analysis.strata
+        and record.plan["dataset"].get("task") == "lesion",
         "interactions": [
             _interaction_row(found, analysis.strata[found.column])
             for found in analysis.interactions

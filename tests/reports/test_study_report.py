@@ -150,15 +150,15 @@ def test_of_a_dataset_with_several_tasks_it_says_which(make_study, tmp_path):
 def test_lesions_of_several_types_are_told_apart(make_study, tmp_path):
     """Calcifications are what resolution is bought for, masses can be seen without it."""
     columns = {"kind": ["mass", "calcification"], "density": [0, 1, 2, 3, 4]}
-    study = make_study(failed=(), running=(), columns=columns)
+    study = make_study(failed=(), running=(), columns=columns, task="lesion")
     page = Page(write_report(*study, tmp_path, controls=CONTROLS).page.read_text())
     rows = page.table("The primary effect by stratum")
-    of_kinds = [row[1:3] for row in rows if row[0] == "lesion type"]
+    of_kinds = [row[1:3] for row in rows if row[0] == "kind"]
     assert of_kinds == [["calcification", "100"], ["mass", "100"]]
     # Of the 40 cases in breasts whose density is 0 nobody knows it.
     by_density = [row[1:3] for row in rows if row[0].startswith("breast density")]
     assert by_density == [["1 to <2", "40"], ["2 to <3", "40"], ["3 to 4", "80"]]
-    (tested,) = [row for row in page.table("Does the effect differ?") if row[0] == "lesion type"]
+    (tested,) = [row for row in page.table("Does the effect differ?") if row[0] == "kind"]
     assert tested[1] == "calcification minus mass"
     assert "the lesion that it was cut for" in page.text
 

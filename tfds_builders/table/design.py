@@ -28,6 +28,7 @@ class Design:
         resolutions: mm a voxel, finest first; all divide the coarsest, which divides the field.
         has_diameter: whether the examples have a diameter_mm.
         has_centres: whether crops lie about stated centres, and are not whole images.
+        kinds: of cases, sorted; none where the examples have no kind.
     """
 
     spatial_dims: int
@@ -37,6 +38,7 @@ class Design:
     resolutions: tuple[float, ...]
     has_diameter: bool
     has_centres: bool
+    kinds: tuple[str, ...] = ()
 
 
 def choose_design(
@@ -46,6 +48,7 @@ def choose_design(
     field_mm: float | None,
     resolutions: Sequence[float] | None,
     has_diameter: bool,
+    kinds: tuple[str, ...],
     problems: list[str],
 ) -> Design | None:
     """Takes what the user stated and finds the rest; None, and why in `problems`, if it cannot.
@@ -55,7 +58,8 @@ def choose_design(
         whole: whether there are no centres.
         field_mm: stated edge of the field; the images' common one, or 40 mm around a centre.
         resolutions: stated; else octaves from the native spacing (median of the images' finest).
-        has_diameter: passed on.
+        has_diameter: passed on, as `kinds`.
+        kinds: see `Design`.
         problems: what is wrong is added here.
     """
     dims = headers[0].spatial_dims
@@ -94,6 +98,7 @@ def choose_design(
         resolutions=ladder,
         has_diameter=has_diameter,
         has_centres=not whole,
+        kinds=kinds,
     )
 
 

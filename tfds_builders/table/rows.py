@@ -13,7 +13,8 @@ from tfds_builders.tables import as_numbers, read_column_names, read_table
 
 REQUIRED = ("path", "patient", "label")
 CENTRE = ("x_mm", "y_mm", "z_mm")
-OPTIONAL = ("split", "id", "spacing_mm", "diameter_mm")
+OPTIONAL = ("split", "id", "spacing_mm", "diameter_mm", "kind")
+MOST_KINDS = 12
 SPLITS = ("train", "validation", "test")
 SPLIT_SALT = "table split"
 CLASSES = ("negative", "positive")
@@ -27,9 +28,11 @@ class Rows:
 
     Attributes:
         table: columns id, path (absolute), patient, label (0 or 1), split; x_mm, y_mm, z_mm (NaN
-            where not given), spacing_mm (NaN where not stated), diameter_mm; the index is the line.
+            where not given), spacing_mm (NaN where not stated), diameter_mm, kind ("" where there
+            is none); the index is the line.
         centre_axes: how many of x_mm, y_mm, z_mm are given; 0 for whole images.
         has_diameter: whether there is a column diameter_mm.
+        kinds: the words of the column kind, sorted; none without it.
         patients_known: False where every cell of the column patient is empty.
         problems: what is wrong, each with its lines.
     """
@@ -37,6 +40,7 @@ class Rows:
     table: pd.DataFrame
     centre_axes: int
     has_diameter: bool
+    kinds: tuple[str, ...]
     patients_known: bool
     problems: list[str]
 
@@ -75,11 +79,13 @@ def read_rows(path: Path) -> Rows:
             problems, path, raw["diameter_mm"], negative, "expected a diameter_mm of 0 or more"
         )
     table["diameter_mm"] = table["diameter_mm"].fillna(0.0)
+    table["kind"] = raw.get("kind", "")
+    kinds = _kinds(path, table["kind"], problems)
     _add_ids(path, raw, table, problems)
     _refuse_duplicates(path, table, problems)
     _one_patient_an_image(path, table, problems)
     table["split"] = _splits(path, raw, table, patients_known, problems)
-    return Rows(table, centre_axes, "diameter_mm" in raw, patients_known, problems)
+    return Rows(table, centre_axes, "diameter_mm" in raw, kinds, patients_known, problems)
 
 
 def count_classes(table: pd.DataFrame) -> dict[str, dict[str, int]]:
@@ -161,6 +167,19 @@ def _numbers(
     except SourceError as error:
         problems.append(str(error))
     return numbers
+
+
+def _kinds(path: Path, kinds: pd.Series, problems: list[str]) -> tuple[str, ...]:
+    found = sorted(set(kinds) - {""})
+    if found:
+        _complain(problems, path, kinds, kinds == "", "expected a kind in each row or none")
+    if len(found) > MOST_KINDS:
+        problems.append(
+            f"{path}: expected at most {MOST_KINDS} kinds, found {len(found)}, such as "
+            f"{', '.join(found[:MAX_SHOWN])}: a report breaks the effect down by kind, such as the "
+            "scanner; call a column that says something else otherwise"
+        )
+    return tuple(found)
 
 
 def _add_ids(path: Path, raw: pd.DataFrame, table: pd.DataFrame, problems: list[str]) -> None:

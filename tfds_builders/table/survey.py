@@ -137,6 +137,7 @@ def survey_source(
             field_mm=field_mm,
             resolutions=resolutions,
             has_diameter=rows.has_diameter,
+            kinds=rows.kinds,
             problems=problems,
         )
     examples = rows.table.sort_values(["path", "id"])
@@ -214,10 +215,10 @@ def _layout(survey: Survey) -> str:
     design = survey.design
     if design is None:
         return "a csv file of images"
-    kind = "RGB" if design.num_channels == 3 else "grey"
-    return (
-        f"{design.spatial_dims}D {kind} images as {design.dtype}, a field of {design.field_mm:g} mm"
-    )
+    colours = "RGB" if design.num_channels == 3 else "grey"
+    text = f"{design.spatial_dims}D {colours} images as {design.dtype}, "
+    text += f"a field of {design.field_mm:g} mm"
+    return text + (f", of the kinds {', '.join(design.kinds)}" if design.kinds else "")
 
 
 def _warnings(survey: Survey, design: Design, field_mm: float | None) -> list[str]:

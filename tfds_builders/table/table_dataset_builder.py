@@ -113,7 +113,8 @@ class Builder(LocalSourceBuilder):
         built = built_configs(Path(self.data_dir_root), self.name, self.version)
         for metadata in built.values():
             kept = dict(metadata["design"])
-            return Design(**{**kept, "resolutions": tuple(kept["resolutions"])})
+            tuples = {name: tuple(kept.get(name, ())) for name in ("resolutions", "kinds")}
+            return Design(**{**kept, **tuples})
         return None if self._source is None else self.survey().require_sound()
 
     def look_at_source(self) -> Survey:
@@ -171,7 +172,11 @@ class Builder(LocalSourceBuilder):
             "options": {**found, **self.options},
             "phantom": survey.phantom,
             "num_finer_than_native": survey.num_finer_than_native(self.builder_config.resolution),
-            "design": {**vars(design), "resolutions": list(design.resolutions)},
+            "design": {
+                **vars(design),
+                "resolutions": list(design.resolutions),
+                "kinds": list(design.kinds),
+            },
             "description": _description(survey, design, self._intensity_window()),
         }
 
@@ -204,6 +209,8 @@ class Builder(LocalSourceBuilder):
                 }
                 if survey.require_sound().has_diameter:
                     facts["diameter_mm"] = np.float32(row.diameter_mm)
+                if survey.require_sound().kinds:
+                    facts["kind"] = row.kind
                 yield StoredExample(file, index, facts)
 
 
@@ -282,6 +289,8 @@ def _features(design: Design, resolution: float) -> tfds.features.FeaturesDict:
     }
     if design.has_diameter:
         features["diameter_mm"] = tfds.features.Scalar(dtype=np.float32)
+    if design.kinds:
+        features["kind"] = tfds.features.ClassLabel(names=list(design.kinds))
     return tfds.features.FeaturesDict(features)
 
 

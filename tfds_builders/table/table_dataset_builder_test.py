@@ -1,6 +1,7 @@
 """Sources are drawn here: tiny NIfTI, MetaImage, DICOM, PNG and TIFF files and their csv files."""
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -211,6 +212,39 @@ def test_threads_are_limited_once_a_file_and_not_once_a_crop(tmp_path: Path, mon
     monkeypatch.setattr(crops, "threadpool_limits", counting)
     build(draw_images(tmp_path / "in", num=24), tmp_path / "out", spacing_mm=0.5, num_workers=1)
     assert len(times) == 3  # a file of crops for each split
+
+
+def with_kinds(source: Path, kinds: Sequence[str]) -> None:
+    first, *rows = source.read_text().splitlines()
+    rows = [f"{row},{kind}" for row, kind in zip(rows, kinds, strict=True)]
+    source.write_text("\n".join([f"{first},kind", *rows]) + "\n")
+
+
+def test_the_kind_of_a_case_is_kept_at_every_resolution(tmp_path: Path):
+    source = draw_volumes(tmp_path / "in")
+    kinds = ["sharp kernel", "soft kernel"] * 4
+    with_kinds(source, kinds)
+    assert "of the kinds sharp kernel, soft kernel" in str(check(source))
+    for builder in build(source, tmp_path / "data", num_workers=1):
+        examples = [e for split in everything(builder).values() for e in split.values()]
+        name_of = builder.info.features["kind"].int2str
+        kept = [(int(e["label"]), name_of(e["kind"])) for e in examples]
+        assert sorted(kept) == sorted(zip([0, 1] * 4, kinds, strict=True))
+    # A later build opens what is there.
+    assert build(source, tmp_path / "data", [5.0])[0].is_built()
+
+
+@pytest.mark.parametrize(
+    ("kinds", "message"),
+    [
+        (["A", "", *["B"] * 6], r"a kind in each row or none, not so for '' \(line 3\)"),
+        ([f"case {number}" for number in range(16)], "at most 12 kinds, found 16, such as case 0"),
+    ],
+)
+def test_kinds_that_are_missing_or_too_many_are_told(tmp_path: Path, kinds, message: str):
+    source = draw_volumes(tmp_path) if len(kinds) == 8 else draw_images(tmp_path, num=16)
+    with_kinds(source, kinds)
+    assert re.search(message, "\n".join(check(source, spacing_mm=0.5).problems))
 
 
 def edit(old: str, new: str) -> Callable[[Path], None]:
