@@ -27,6 +27,14 @@ def verdict(
     dataset: Annotated[str | None, typer.Option("--dataset", help="What the cases are of.")] = None,
     phantom: Annotated[bool, typer.Option("--phantom", help="The cases were drawn.")] = False,
     logits: Annotated[bool, typer.Option("--logits", help="Scores are logits.")] = False,
+    by: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--by",
+            help="Column of arm a's file to break the difference down by, numbers (in thirds) or "
+            "words; again for another. Filled in every row, or in those of label 1 alone.",
+        ),
+    ] = None,
     common_cases: Annotated[
         bool, typer.Option("--common-cases", help="Compare only cases that both scored.")
     ] = False,
@@ -42,7 +50,7 @@ def verdict(
 
     first, second = _arm_names(a, b, name_a, name_b)
     paired = pair_predictions(
-        read_predictions(a, first, logits=logits),
+        read_predictions(a, first, logits=logits, by=tuple(dict.fromkeys(by or ()))),
         read_predictions(b, second, logits=logits),
         common_cases=common_cases,
     )
@@ -58,6 +66,7 @@ def verdict(
     }
     command = ["mlp-med", "verdict", str(a), str(b)]
     command += [word for option, value in options.items() if value for word in (option, value)]
+    command += [word for column in paired.a.by for word in ("--by", column)]
     flags = {"--phantom": phantom, "--logits": logits, "--common-cases": common_cases}
     command += [flag for flag, is_set in flags.items() if is_set]
     page = write_verdict(judged, out, [*command, "--out", str(out)])

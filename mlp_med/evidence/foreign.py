@@ -5,6 +5,7 @@ cannot is refused with what was found and what to do. Nothing about a case is gu
 """
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,7 +39,9 @@ class ForeignPredictions:
         name: of the arm.
         path: of the file.
         sha256: of the file.
-        table: columns id, patient ("" where unknown), seed, label, score; one row a case and seed.
+        table: columns id, patient ("" where unknown), seed, label, score and `by`; one row a case
+            and seed.
+        by: columns of the file that results are to be broken down by.
         has_seeds: False where the file has no column seed; all rows are then of one seed.
         ignored_columns: of the file.
         merged_scores: how many distinct logits the sigmoid made equal to another.
@@ -51,15 +54,19 @@ class ForeignPredictions:
     has_seeds: bool
     ignored_columns: tuple[str, ...]
     merged_scores: int
+    by: tuple[str, ...] = ()
 
 
-def read_predictions(path: Path, name: str, *, logits: bool = False) -> ForeignPredictions:
+def read_predictions(
+    path: Path, name: str, *, logits: bool = False, by: Sequence[str] = ()
+) -> ForeignPredictions:
     """Reads a table of predictions.
 
     Args:
         path: a Parquet file, or a csv whose name ends in .csv or .csv.gz.
         name: the arm, for the messages.
         logits: the scores are logits; the sigmoid is applied.
+        by: columns that results are to be broken down by, see `foreign_columns.stratum`.
 
     Raises:
         EvidenceError: the file cannot be read, or its rows cannot be evidence.
@@ -67,6 +74,7 @@ def read_predictions(path: Path, name: str, *, logits: bool = False) -> ForeignP
     table, digest = _read_file(path)
     has_seeds = "seed" in table.columns
     _check_columns(table, path)
+    _check_strata(table, by, path)
     if table.empty:
         raise EvidenceError(f"{path}: the table has no rows; was it saved before the predictions?")
     ids = columns.as_text(table["id"])
@@ -97,8 +105,13 @@ def read_predictions(path: Path, name: str, *, logits: bool = False) -> ForeignP
         }
     )
     _check_repeats(normal, has_seeds, path)
-    ignored = tuple(str(column) for column in table.columns if column not in COLUMNS)
-    return ForeignPredictions(name, path, digest, normal, has_seeds, ignored, merged)
+    for column in by:
+        normal[column] = columns.stratum(
+            table[column], normal["label"].to_numpy(), ids, path, column
+        )
+        _check_of_case(normal, column, path)
+    ignored = tuple(str(column) for column in table.columns if column not in (*COLUMNS, *by))
+    return ForeignPredictions(name, path, digest, normal, has_seeds, ignored, merged, tuple(by))
 
 
 def _read_file(path: Path) -> tuple[pd.DataFrame, str]:
@@ -146,6 +159,18 @@ def _check_columns(table: pd.DataFrame, path: Path) -> None:
     raise EvidenceError("; ".join(lines))
 
 
+def _check_strata(table: pd.DataFrame, by: Sequence[str], path: Path) -> None:
+    for column in by:
+        if column in COLUMNS:
+            raise EvidenceError(f"results cannot be broken down by {column}; name another column")
+        if list(table.columns).count(column) != 1:
+            present = ", ".join(str(name) for name in table.columns if name not in COLUMNS)
+            raise EvidenceError(
+                f"{path}: expected one column {column} to break results down by; besides "
+                f"{', '.join(COLUMNS)} there are: {present or 'none'}"
+            )
+
+
 def _is_synonym(column: str, wanted: str) -> bool:
     letters = "".join(filter(str.isalnum, column.lower()))
     return letters == wanted or letters in SYNONYMS[wanted].split()
@@ -166,10 +191,14 @@ def _check_repeats(table: pd.DataFrame, has_seeds: bool, path: Path) -> None:
             f"rows repeat one before them; expected {advice}"
         )
     for column in ("label", "patient"):
-        pairs = table[["id", column]].drop_duplicates()
-        twice = pairs["id"].duplicated()
-        if twice.any():
-            raise EvidenceError(
-                f"{path}: case {pairs.loc[twice, 'id'].iloc[0]!r} has more than one {column} among "
-                f"its seeds, and {int(twice.sum())} cases are so; a {column} belongs to the case"
-            )
+        _check_of_case(table, column, path)
+
+
+def _check_of_case(table: pd.DataFrame, column: str, path: Path) -> None:
+    pairs = table[["id", column]].drop_duplicates()
+    twice = pairs["id"].duplicated()
+    if twice.any():
+        raise EvidenceError(
+            f"{path}: case {pairs.loc[twice, 'id'].iloc[0]!r} has more than one {column} among "
+            f"its seeds, and {int(twice.sum())} cases are so; a {column} belongs to the case"
+        )

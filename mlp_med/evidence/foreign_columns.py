@@ -11,6 +11,7 @@ import pandas as pd
 from mlp_med.errors import EvidenceError
 
 NOT_THERE = frozenset({"", "nan", "NaN", "NA", "N/A", "None", "null", "<NA>"})
+MOST_WORDS = 12  # of a column that results are broken down by
 LABELS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "False": 0, "True": 1, "false": 0, "true": 1}
 
 
@@ -93,6 +94,35 @@ def labels(column: pd.Series, ids: pd.Series, path: Path) -> np.ndarray:
             f"{path}: all {len(values)} rows have label {values[0]}; an AUC needs both classes"
         )
     return values
+
+
+def stratum(
+    column: pd.Series, label: np.ndarray, ids: pd.Series, path: Path, name: str
+) -> np.ndarray:
+    """What results are broken down by: float64, NaN where there is nothing, or words, "" likewise.
+
+    It describes every case, or those of label 1 alone, as a lesion's size does: of the others there
+    is then nothing, or 0.
+    """
+    text = as_text(column)
+    missing = (text == "").to_numpy()
+    if missing[label == 1].any() or (missing.any() and not missing[label == 0].all()):
+        raise EvidenceError(
+            f"{path}: {int(missing.sum())} of {len(text)} rows have no {name}, such as case "
+            f"{ids.iloc[int(np.flatnonzero(missing)[0])]!r}; give it for every case, or for all "
+            "cases of label 1 and none of label 0, if it is of lesions"
+        )
+    values = pd.to_numeric(text.where(~missing), "coerce").to_numpy(np.float64, copy=True)
+    if np.isfinite(values[~missing]).all():
+        if (values[label == 0] == 0).all() and (values[label == 1] > 0).all():
+            values[label == 0] = np.nan
+        return values
+    if (number := text[~missing].nunique()) > MOST_WORDS:
+        raise EvidenceError(
+            f"{path}: column {name} has {number} words, such as {text[~missing].iloc[0]!r}; "
+            f"results are broken down by numbers or by at most {MOST_WORDS} words"
+        )
+    return text.to_numpy()
 
 
 def _text(value: object) -> str:

@@ -16,7 +16,7 @@ class PairedPredictions:
         a: as read.
         b: as read.
         table_a: its rows on the cases that are compared.
-        table_b: likewise.
+        table_b: likewise; what a says of a case, to break results down by, stands in it too.
         num_cases: how many those are.
         dropped: cases of a and of b that are not compared.
     """
@@ -63,6 +63,9 @@ def pair_predictions(
                 )
         tables = [a.table, b.table]
     _check_same(tables[0], tables[1], a, b)
+    if a.by:
+        of_cases = tables[0][["id", *a.by]].drop_duplicates("id")
+        tables[1] = tables[1].merge(of_cases, on="id")
     num_cases = tables[0]["id"].nunique()
     dropped = (a.table["id"].nunique() - num_cases, b.table["id"].nunique() - num_cases)
     return PairedPredictions(a, b, tables[0], tables[1], num_cases, dropped)

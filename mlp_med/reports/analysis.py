@@ -1,38 +1,29 @@
 """From a study's done cells to its verdict and the numbers beside it: evidence, applied."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
-from mlp_med.errors import EvidenceError
 from mlp_med.evidence.claim import Claim
 from mlp_med.evidence.contrast import Contrast, compare_arms, estimate_arm
 from mlp_med.evidence.controls import ControlOutcome, Controls, judge_a_a, judge_permuted
 from mlp_med.evidence.convergence import Convergence
-from mlp_med.evidence.interaction import Interaction, interaction
-from mlp_med.evidence.table import (
-    ArmRow,
-    StratumEffect,
-    arm_row,
-    effect_by_stratum,
-    slope_per_octave,
-)
+from mlp_med.evidence.table import ArmRow, arm_row, slope_per_octave
 from mlp_med.evidence.verdict import Verdict, decide, verdict_to_dict
 from mlp_med.ledger.read import StudyRecord
+from mlp_med.reports.strata import BOOTSTRAP_SEED, Strata, break_down
 from mlp_med.reports.study_data import StudyData
 
-BOOTSTRAP_SEED = 0  # the same ledger gives the same report, digit for digit
 # What the primary effect is broken down by: column of the predictions -> whether it describes
-# positive cases only (a nodule has a diameter, a vessel crossing none).
+# positive cases only.
 STRATA: Mapping[str, bool] = {
     "native_spacing_mm": False,
     "diameter_mm": True,
     "kind": False,  # a background has the kind of the lesion that it is set against
     "density": False,
 }
-NOT_TOLD = {"density": [0]}  # values of cases of which nobody knows it
 
 
 @dataclass(frozen=True)
@@ -43,22 +34,18 @@ class Analysis:
         verdict: on the study's claim.
         contrasts: by name, "information" (the primary one) first.
         arms: one row an arm that has a done cell, native arms first, finest first.
-        strata: effects of the primary contrast, by what the strata are of.
-        interactions: the effect in the first stratum minus that in the last, where it can be told.
+        strata: the primary contrast, broken down.
         slope_per_octave: change of the AUC for each doubling of the voxel over the native arms.
         training_fraction: of the training set, by arm.
-        notes: what could not be computed, and why.
         commit: of the code that trained the cells.
     """
 
     verdict: Verdict
     contrasts: Mapping[str, Contrast]
     arms: Sequence[ArmRow]
-    strata: Mapping[str, Sequence[StratumEffect]]
-    interactions: Sequence[Interaction]
+    strata: Strata
     slope_per_octave: float | None
     training_fraction: Mapping[str, float]
-    notes: Sequence[str] = field(default_factory=list)
     commit: str = "unknown"
 
     @property
@@ -123,7 +110,7 @@ def analyse(record: StudyRecord, data: StudyData, controls: Controls) -> Analysi
         incomplete_arms=tuple(incomplete),
         no_verdict_reason=why_not_meant_to_decide(record),
     )
-    strata, interactions, notes = _strata(claim, data)
+    first, second = (data.predictions.get(arm, pd.DataFrame()) for arm in claim.primary)
     arms = [_arm_row(data, arm) for arm in data.arms if arm in data.predictions]
     fractions = {
         str(arm): float(cells["training_fraction"].iloc[0])
@@ -139,11 +126,9 @@ def analyse(record: StudyRecord, data: StudyData, controls: Controls) -> Analysi
         verdict=verdict,
         contrasts=contrasts,
         arms=arms,
-        strata=strata,
-        interactions=interactions,
+        strata=break_down(first, second, STRATA),
         slope_per_octave=slope_per_octave(native) if native else None,
         training_fraction=fractions,
-        notes=notes,
         commit=record.tags.get("commit", "unknown"),
     )
 
@@ -237,32 +222,3 @@ def dataset_name(dataset: Mapping[str, Any]) -> str:
     """
     task = dataset.get("task", "")
     return f"{dataset['name']} ({task})" if task else str(dataset["name"])
-
-
-def _strata(
-    claim: Claim, data: StudyData
-) -> tuple[dict[str, Sequence[StratumEffect]], list[Interaction], list[str]]:
-    """The primary effect by stratum, the tests for interaction, and what could not be computed."""
-    a, b = (data.predictions.get(arm, pd.DataFrame()) for arm in claim.primary)
-    strata: dict[str, Sequence[StratumEffect]] = {}
-    interactions, notes = [], []
-    for column, positives_only in STRATA.items():
-        if column not in a or column not in b:
-            continue
-        unknown = NOT_TOLD.get(column, [])
-        first, second = (table[~table[column].isin(unknown)] for table in (a, b))
-        try:
-            effects = effect_by_stratum(
-                first, second, column, positives_only=positives_only, seed=BOOTSTRAP_SEED
-            )
-        except EvidenceError as error:
-            notes.append(f"No effect by {column}: {error}")
-            continue
-        if len(effects) == 1 and not positives_only:  # of all cases: the primary effect once more
-            continue
-        strata[column] = effects
-        found = interaction(
-            first, second, effects, positives_only=positives_only, seed=BOOTSTRAP_SEED
-        )
-        interactions += [] if found is None else [found]
-    return strata, interactions, notes

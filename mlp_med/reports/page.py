@@ -1,7 +1,7 @@
 """The page of a study: everything it shows as text, put into the template with escaping on."""
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import pandas as pd
 
@@ -9,14 +9,13 @@ from mlp_med.evidence.calibration import CalibrationRecord, exceeding
 from mlp_med.evidence.claim import AS_USED, COMPUTE, Claim
 from mlp_med.evidence.contrast import Contrast
 from mlp_med.evidence.convergence import Convergence
-from mlp_med.evidence.interaction import Interaction
-from mlp_med.evidence.table import StratumEffect
 from mlp_med.ledger.credentials import without_credentials
 from mlp_med.ledger.read import CellRecord, StudyRecord
 from mlp_med.reports import formatting as f
 from mlp_med.reports.analysis import Analysis, dataset_name
 from mlp_med.reports.memory_budget import memory_rows
 from mlp_med.reports.recipe import recipe
+from mlp_med.reports.strata import interaction_rows, stratum_rows
 from mlp_med.reports.study_data import StudyData
 from mlp_med.reports.verdict_parts import (
     arm_numbers,
@@ -28,11 +27,6 @@ from mlp_med.reports.verdict_parts import (
 )
 
 CONTRAST_NAMES = {COMPUTE: "grid and compute", AS_USED: "what a user sees"}
-STRATUM_NAMES = {
-    "native_spacing_mm": "coarsest native axis, mm",
-    "diameter_mm": "lesion diameter, mm",
-    "density": "breast density, BI-RADS 1 to 4",
-}
 # Tags that decide a prediction: cells that differ in one were not trained alike.
 DECISIVE_TAGS = ("code_digest", "python", "processor")
 
@@ -77,14 +71,11 @@ def render_page(
             for name, contrast in analysis.contrasts.items()
         ],
         "cross_check": _cross_check(analysis.contrasts),
-        "strata": _stratum_rows(analysis.strata),
-        "by_native_axis": "native_spacing_mm" in analysis.strata,
-        "kinds_of_lesions": "kind" in analysis.strata
+        "strata": stratum_rows(analysis.strata),
+        "by_native_axis": "native_spacing_mm" in analysis.strata.effects,
+        "interactions": interaction_rows(analysis.strata),
+        "kinds_of_lesions": "kind" in analysis.strata.effects
         and record.plan["dataset"].get("task") == "lesion",
-        "interactions": [
-            _interaction_row(found, analysis.strata[found.column])
-            for found in analysis.interactions
-        ],
         "recipe": recipe(record.cells),
         "unconverged": verdict.unconverged_arms,
         "convergence": [_convergence_row(arm, found) for arm, found in verdict.convergence.items()],
@@ -96,7 +87,7 @@ def render_page(
         "dataset_name": record.plan["dataset"]["name"],
         "arms": [[row.arm, row.control, *arm_numbers(row)] for row in analysis.arms],
         "incomplete": [incomplete_row(cell) for cell in record.cells if cell.state != "done"],
-        "notes": analysis.notes,
+        "notes": analysis.strata.notes,
         "provenance": provenance(record),
         "commands": commands(record, tracking_uri),
         "cells": _cell_rows(data.cells),
@@ -126,40 +117,6 @@ def _calibration_words(record: CalibrationRecord) -> str:
 
 def _cross_check(contrasts: Mapping[str, Contrast]) -> str:
     return " and ".join(dict.fromkeys(c.cross_check_method for c in contrasts.values()))
-
-
-def _stratum_rows(strata: Mapping[str, Sequence[StratumEffect]]) -> list[list[str]]:
-    return [
-        [
-            STRATUM_NAMES.get(column, column),
-            stratum_range(effect, effects),
-            f.count(effect.num_cases),
-            f.difference(effect.contrast.effect if effect.contrast else None),
-            f.interval(effect.contrast.ci_low, effect.contrast.ci_high, signed=True)
-            if effect.contrast
-            else "too few cases of a class",
-        ]
-        for column, effects in strata.items()
-        for effect in effects
-    ]
-
-
-def stratum_range(effect: StratumEffect, effects: Sequence[StratumEffect]) -> str:
-    """Which of the column's values a stratum holds: it is one of `effects`, in their order."""
-    if effect.word is not None:
-        return effect.word
-    return f.value_range(effect.low, effect.high, ends=effect is effects[-1])
-
-
-def _interaction_row(found: Interaction, effects: Sequence[StratumEffect]) -> list[str]:
-    first, last = (stratum_range(effects[end], effects) for end in (0, -1))
-    return [
-        STRATUM_NAMES.get(found.column, found.column),
-        f"{first} minus {last}",
-        f.difference(found.difference),
-        f.interval(found.ci_low, found.ci_high, signed=True),
-        f.p_value(found.p_value),
-    ]
 
 
 def _convergence_row(arm: str, found: Convergence) -> list[str]:

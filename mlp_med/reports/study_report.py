@@ -27,13 +27,8 @@ from mlp_med.reports.formatting import at_start
 from mlp_med.reports.fraction_figure import draw_auc_by_fraction
 from mlp_med.reports.frontier_figure import draw_frontier
 from mlp_med.reports.memory_budget import draw_equal_memory
-from mlp_med.reports.page import (
-    STRATUM_NAMES,
-    contrast_name,
-    phantom_mark,
-    render_page,
-    stratum_range,
-)
+from mlp_med.reports.page import contrast_name, phantom_mark, render_page
+from mlp_med.reports.strata import draw_strata
 from mlp_med.reports.study_data import StudyData, load_study_data
 
 FIGURES = (
@@ -169,11 +164,9 @@ def draw_figures(record: StudyRecord, data: StudyData, analysis: Analysis) -> di
         figures["contrasts"] = draw_forest(
             contrasts, margin=margin, title=f"Differences between arms, {where}", metric=metric
         )
-    strata = _stratum_frame(analysis)
-    if len(strata):
-        figures["strata"] = draw_forest(
-            strata, margin=margin, title=f"Primary effect by stratum, {where}", metric=metric
-        )
+    strata = draw_strata(analysis.strata, margin=margin, where=where, metric=metric)
+    if strata is not None:
+        figures["strata"] = strata
     if len(data.curves):
         figures["curves"] = draw_curves(
             data.curves,
@@ -240,21 +233,6 @@ def _contrast_frame(analysis: Analysis) -> pd.DataFrame:
             "primary": name == "information",
         }
         for name, contrast in analysis.contrasts.items()
-    )
-
-
-def _stratum_frame(analysis: Analysis) -> pd.DataFrame:
-    return _effects(
-        {
-            "label": f"{STRATUM_NAMES.get(column, column)}: " + stratum_range(effect, effects),
-            "effect": effect.contrast.effect,
-            "ci_low": effect.contrast.ci_low,
-            "ci_high": effect.contrast.ci_high,
-            "primary": False,
-        }
-        for column, effects in analysis.strata.items()
-        for effect in effects
-        if effect.contrast is not None
     )
 
 

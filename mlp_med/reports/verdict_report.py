@@ -24,9 +24,16 @@ from mlp_med.evidence.table import ArmRow, arm_row
 from mlp_med.evidence.variance import CONFIDENCE
 from mlp_med.evidence.verdict import Verdict, decide, verdict_to_dict
 from mlp_med.reports import formatting as f
-from mlp_med.reports.analysis import BOOTSTRAP_SEED
 from mlp_med.reports.figures import draw_auc_by_arm, draw_forest, to_svg
 from mlp_med.reports.files import PAGE, write_page
+from mlp_med.reports.strata import (
+    BOOTSTRAP_SEED,
+    Strata,
+    break_down,
+    draw_strata,
+    interaction_rows,
+    stratum_rows,
+)
 from mlp_med.reports.verdict_parts import (
     arm_numbers,
     contrast_row,
@@ -36,7 +43,7 @@ from mlp_med.reports.verdict_parts import (
 )
 
 UNNAMED_DATASET = "a dataset not named"
-FIGURES = ("arms", "contrasts")
+FIGURES = ("arms", "contrasts", "strata")
 VERSIONS = ("mlp-med", "numpy", "scipy", "pandas", "pyarrow")
 
 
@@ -53,6 +60,7 @@ class ForeignVerdict:
         patients_only: 95 % interval over patients with the models held fixed; only where a single
             seed allows no other.
         notes: what a reader has to know about the files.
+        strata: the contrast by the columns that were asked for.
     """
 
     verdict: Verdict
@@ -62,6 +70,7 @@ class ForeignVerdict:
     sentence: str
     patients_only: tuple[float, float] | None
     notes: Sequence[str]
+    strata: Strata
 
     def to_dict(self) -> dict[str, Any]:
         """The content of verdict.json: a study's fields, and what is known of the two files."""
@@ -118,6 +127,7 @@ def judge_predictions(
     contrast = compare_arms(predictions.table_a, predictions.table_b, seed=BOOTSTRAP_SEED)
     verdict = _decide(claim, contrast, dataset or UNNAMED_DATASET, phantom)
     patients_only = _patients_only(contrast) if contrast.standard_error is None else None
+    strata = break_down(predictions.table_a, predictions.table_b, _strata_columns(a))
     return ForeignVerdict(
         verdict=verdict,
         contrast=contrast,
@@ -128,7 +138,8 @@ def judge_predictions(
         predictions=predictions,
         sentence="; ".join([verdict.sentence.removesuffix("."), *_left_out(predictions)]) + ".",
         patients_only=patients_only,
-        notes=_notes(predictions),
+        notes=[*_notes(predictions), *strata.notes],
+        strata=strata,
     )
 
 
@@ -184,9 +195,11 @@ def draw_verdict_figures(judged: ForeignVerdict) -> dict[str, Figure]:
         for number, (label, low, high) in enumerate(effects)
     ).astype({"ci_low": float, "ci_high": float})
     margin = judged.verdict.claim.margin
+    strata = draw_strata(judged.strata, margin=margin, where=where, metric="AUC")
     return {
         "arms": draw_auc_by_arm(arms, seeds, title=f"Test AUC, {where}"),
         "contrasts": draw_forest(forest, margin=margin, title=f"Difference of the arms, {where}"),
+        **({} if strata is None else {"strata": strata}),
     }
 
 
@@ -205,6 +218,12 @@ def _patients_only(contrast: Contrast) -> tuple[float, float] | None:
 
 def _arms(predictions: PairedPredictions) -> tuple[ForeignPredictions, ForeignPredictions]:
     return predictions.a, predictions.b
+
+
+def _strata_columns(arm: ForeignPredictions) -> dict[str, bool]:
+    """What to break down by, and whether it says nothing of the cases of label 0."""
+    without = arm.table[arm.table["label"] == 0]
+    return {column: bool(without[column].replace("", None).isna().all()) for column in arm.by}
 
 
 def _left_out(predictions: PairedPredictions) -> list[str]:
@@ -256,6 +275,8 @@ def _render(judged: ForeignVerdict, figures: dict[str, bytes], command: Sequence
         "patients_only": f.interval(*judged.patients_only, signed=True)
         if judged.patients_only
         else None,
+        "strata": stratum_rows(judged.strata),
+        "interactions": interaction_rows(judged.strata),
         "rule": _rule(claim.margin),
         "notes": judged.notes,
         "files": _file_rows(judged.predictions),

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from mlp_med.cli import main
@@ -34,7 +35,8 @@ def verdict(*arguments, cwd):
 def files(tmp_path_factory):
     directory = tmp_path_factory.mktemp("predictions")
     a, b = simulate_arms(SimulatedStudy(effect=0.1, num_patients=120), seed=2)
-    a.to_parquet(directory / "fine.parquet", index=False)
+    scanners = np.where(a["patient"].str[-1].isin(list("02468")), "A", "B")
+    a.assign(scanner=scanners).to_parquet(directory / "fine.parquet", index=False)
     b.to_csv(directory / "coarse.csv", index=False)
     b.assign(score=3 * b["score"]).to_parquet(directory / "logits.parquet", index=False)
     b.rename(columns={"score": "prob"}).to_parquet(directory / "prob.parquet", index=False)
@@ -52,8 +54,12 @@ def test_two_files_give_a_verdict_without_tensorflow_and_mlflow(files):
 
 def test_names_and_claim_are_the_users(files):
     options = ["--name-a", "A 3D", "--name-b", "B 2D", "--claim", "3D beats 2D", "--out", "named"]
+    options += ["--by", "scanner"]
     printed = verdict("fine.parquet", "coarse.csv", *options, "--dataset", "knees", cwd=files)
     assert "On knees, “3D beats 2D” is supported; AUC of A 3D minus B 2D" in printed
+    page = (files / "named/index.html").read_text()
+    assert "A minus B" in page
+    assert "--by scanner" in page
 
 
 @pytest.mark.parametrize(
@@ -65,6 +71,7 @@ def test_names_and_claim_are_the_users(files):
         (["fine.parquet", "logits.parquet"], "give --logits"),
         (["fine.parquet", "coarse.csv", "--margin", "7"], "margin"),
         (["fine.parquet", "coarse.csv", "--name-a", "x", "--name-b", "x"], "--name-a and --name-b"),
+        (["fine.parquet", "coarse.csv", "--by", "age"], "there are: scanner"),
         (["fine.parquet"], "Missing argument"),
     ],
 )

@@ -130,6 +130,56 @@ def test_what_cannot_be_evidence_is_refused(saved, table, message):
         read_predictions(saved(table), "a")
 
 
+def with_column(values):
+    """Values of the twelve cases, for both seeds."""
+    return predictions().assign(what=list(values) * 2)
+
+
+SIZES = [None, 3.5] * 6  # of lesions, in millimetres
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([1, 2, 3] * 4, [1, 2, 3] * 4),
+        (["A", "B"] * 6, ["A", "B"] * 6),
+        ([1.5, "B"] * 6, ["1.5", "B"] * 6),
+        (SIZES, [np.nan, 3.5] * 6),
+        ([0.0, 3.5] * 6, [np.nan, 3.5] * 6),
+        ([0.0, 3.5, 1.0, 3.5] * 3, [0, 3.5, 1, 3.5] * 3),
+        (["", "mass"] * 6, ["", "mass"] * 6),
+    ],
+)
+@pytest.mark.parametrize("name", ["a.csv", "a.parquet"])
+def test_a_column_to_break_down_by_is_of_numbers_or_of_words(saved, values, expected, name):
+    table = with_column(values)
+    mixed = table["what"].map(type).nunique() > 1 and table["what"].dtype == object
+    if mixed and name.endswith("parquet"):
+        table["what"] = table["what"].map(str)
+    read = read_predictions(saved(table, name), "a", by=["what"])
+    assert read.by == ("what",)
+    assert "what" not in read.ignored_columns
+    found = read.table.drop_duplicates("id")["what"]
+    pd.testing.assert_series_equal(found, pd.Series(expected, name="what"), check_dtype=False)
+
+
+@pytest.mark.parametrize(
+    ("table", "by", "message"),
+    [
+        (predictions(), "what", "one column what to break results down by; .* there are: none"),
+        (predictions().assign(size=1), "what", "there are: size"),
+        (predictions(), "patient", "cannot be broken down by patient"),
+        (with_column(["A"] * 11 + [""]), "what", "2 of 24 rows have no what, such as case 'c11'"),
+        (with_column(["A", "B", "", *"AAAAAAAAA"]), "what", "or for all cases of label 1"),
+        (predictions().assign(what=[f"w{n}" for n in range(24)]), "what", "24 words"),
+        (predictions().assign(what=["A"] * 23 + ["B"]), "what", "more than one what"),
+    ],
+)
+def test_a_column_that_cannot_break_results_down_is_refused(saved, table, by, message):
+    with pytest.raises(EvidenceError, match=message):
+        read_predictions(saved(table), "a", by=[by])
+
+
 @pytest.mark.parametrize(
     ("content", "name", "message"),
     [

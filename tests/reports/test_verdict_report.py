@@ -1,6 +1,7 @@
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from mlp_med.errors import EvidenceError
@@ -20,11 +21,11 @@ def arms():
 
 @pytest.fixture
 def judge(tmp_path):
-    def judge(a, b, *, margin=0.01, common_cases=False, **about):
+    def judge(a, b, *, margin=0.01, common_cases=False, by=(), **about):
         read = []
-        for name, table in (("with depth", a), ("flat", b)):
+        for name, table, columns in (("with depth", a, by), ("flat", b, ())):
             table.to_parquet(tmp_path / f"{name}.parquet", index=False)
-            read.append(read_predictions(tmp_path / f"{name}.parquet", name))
+            read.append(read_predictions(tmp_path / f"{name}.parquet", name, by=columns))
         paired = pair_predictions(*read, common_cases=common_cases)
         return judge_predictions(paired, margin=margin, **about)
 
@@ -57,6 +58,30 @@ def test_the_page_reads_as_a_studys(judge, arms, tmp_path):
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
         "index.html", "verdict.json", "arms.svg", "arms.png", "contrasts.svg", "contrasts.png",
     }  # fmt: skip
+
+
+def test_the_difference_is_broken_down_by_the_columns_that_are_asked_for(judge, arms, tmp_path):
+    a, b = arms
+    number = a["id"].str.removeprefix("case").astype(int)
+    size = (5.0 + number % 9).where(a["label"] == 1)
+    a = a.assign(scanner=np.where(number % 2, "A", "B"), size_mm=size, note="free text")
+    page, verdict = written(judge(a, b, by=["scanner", "size_mm"]), tmp_path / "out")
+    rows = page.table("The primary effect by stratum")
+    num_cases, num_positive = a["id"].nunique(), int(a[a["label"] == 1]["id"].nunique())
+    of_scanners = [row for row in rows if row[0] == "scanner"]
+    assert [row[1] for row in of_scanners] == ["A", "B"]
+    assert sum(int(row[2]) for row in of_scanners) == num_cases
+    assert sum(int(row[2]) for row in rows if row[0] == "size_mm") == num_positive
+    tested = page.table("Does the effect differ?")
+    assert [row[:2] for row in tested] == [
+        ["scanner", "A minus B"],
+        ["size_mm", "5 to <7 minus 10 to 13"],
+    ]
+    assert "of label 1 alone" in page.text
+    assert "not used: note" in page.text
+    assert (tmp_path / "out" / "strata.svg").exists()
+    # What is asked beside the claim does not touch it.
+    assert verdict["effect"] == judge(*arms).contrast.effect
 
 
 def test_the_other_way_round_it_is_refuted(judge, arms):
