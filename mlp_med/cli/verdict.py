@@ -31,7 +31,7 @@ def verdict(
         list[str] | None,
         typer.Option(
             "--by",
-            help="Column of arm a's file to break the difference down by, numbers (in thirds) or "
+            help="Column of either file to break the difference down by, numbers (in thirds) or "
             "words; again for another. Filled in every row, or in those of label 1 alone.",
         ),
     ] = None,
@@ -49,10 +49,12 @@ def verdict(
     from mlp_med.reports.verdict_report import judge_predictions, write_verdict
 
     first, second = _arm_names(a, b, name_a, name_b)
+    columns = tuple(dict.fromkeys(by or ()))
     paired = pair_predictions(
-        read_predictions(a, first, logits=logits, by=tuple(dict.fromkeys(by or ()))),
-        read_predictions(b, second, logits=logits),
+        read_predictions(a, first, logits=logits, by=columns),
+        read_predictions(b, second, logits=logits, by=columns),
         common_cases=common_cases,
+        by=columns,
     )
     judged = judge_predictions(
         paired, margin=margin, statement=claim, dataset=dataset, phantom=phantom
@@ -66,7 +68,7 @@ def verdict(
     }
     command = ["mlp-med", "verdict", str(a), str(b)]
     command += [word for option, value in options.items() if value for word in (option, value)]
-    command += [word for column in paired.a.by for word in ("--by", column)]
+    command += [word for column in columns for word in ("--by", column)]
     flags = {"--phantom": phantom, "--logits": logits, "--common-cases": common_cases}
     command += [flag for flag, is_set in flags.items() if is_set]
     page = write_verdict(judged, out, [*command, "--out", str(out)])

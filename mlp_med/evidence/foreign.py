@@ -17,6 +17,7 @@ from mlp_med.errors import EvidenceError
 from mlp_med.evidence import foreign_columns as columns
 from mlp_med.evidence.predictions import COLUMNS
 from mlp_med.parquet_files import UNREADABLE, read_parquet
+from mlp_med.score_columns import found_score_columns
 
 # What others call these columns, letters and digits only: named in the message, never assumed.
 SYNONYMS = {
@@ -41,7 +42,7 @@ class ForeignPredictions:
         sha256: of the file.
         table: columns id, patient ("" where unknown), seed, label, score and `by`; one row a case
             and seed.
-        by: columns of the file that results are to be broken down by.
+        by: columns of the file that results can be broken down by.
         has_seeds: False where the file has no column seed; all rows are then of one seed.
         ignored_columns: of the file.
         merged_scores: how many distinct logits the sigmoid made equal to another.
@@ -66,7 +67,8 @@ def read_predictions(
         path: a Parquet file, or a csv whose name ends in .csv or .csv.gz.
         name: the arm, for the messages.
         logits: the scores are logits; the sigmoid is applied.
-        by: columns that results are to be broken down by, see `foreign_columns.stratum`.
+        by: columns that results are to be broken down by, those that the file has
+            (`foreign_columns.stratum`).
 
     Raises:
         EvidenceError: the file cannot be read, or its rows cannot be evidence.
@@ -74,7 +76,8 @@ def read_predictions(
     table, digest = _read_file(path)
     has_seeds = "seed" in table.columns
     _check_columns(table, path)
-    _check_strata(table, by, path)
+    here = tuple(column for column in by if column in table.columns)
+    _check_strata(table, here, path)
     if table.empty:
         raise EvidenceError(f"{path}: the table has no rows; was it saved before the predictions?")
     ids = columns.as_text(table["id"])
@@ -105,13 +108,13 @@ def read_predictions(
         }
     )
     _check_repeats(normal, has_seeds, path)
-    for column in by:
+    for column in here:
         normal[column] = columns.stratum(
             table[column], normal["label"].to_numpy(), ids, path, column
         )
         _check_of_case(normal, column, path)
-    ignored = tuple(str(column) for column in table.columns if column not in (*COLUMNS, *by))
-    return ForeignPredictions(name, path, digest, normal, has_seeds, ignored, merged, tuple(by))
+    ignored = tuple(str(column) for column in table.columns if column not in (*COLUMNS, *here))
+    return ForeignPredictions(name, path, digest, normal, has_seeds, ignored, merged, here)
 
 
 def _read_file(path: Path) -> tuple[pd.DataFrame, str]:
@@ -161,14 +164,13 @@ def _check_columns(table: pd.DataFrame, path: Path) -> None:
 
 def _check_strata(table: pd.DataFrame, by: Sequence[str], path: Path) -> None:
     for column in by:
-        if column in COLUMNS:
-            raise EvidenceError(f"results cannot be broken down by {column}; name another column")
-        if list(table.columns).count(column) != 1:
-            present = ", ".join(str(name) for name in table.columns if name not in COLUMNS)
+        if column in (*COLUMNS, "fold") or column in found_score_columns([column]):
             raise EvidenceError(
-                f"{path}: expected one column {column} to break results down by; besides "
-                f"{', '.join(COLUMNS)} there are: {present or 'none'}"
+                f"results cannot be broken down by {column}, which is no property of a case; name "
+                "another column, or this one otherwise"
             )
+        if list(table.columns).count(column) > 1:
+            raise EvidenceError(f"{path}: there is more than one column {column}")
 
 
 def _is_synonym(column: str, wanted: str) -> bool:

@@ -117,6 +117,12 @@ def stratum(
         if (values[label == 0] == 0).all() and (values[label == 1] > 0).all():
             values[label == 0] = np.nan
         return values
+    words = [set(text[(label == k) & ~missing]) for k in (0, 1)]
+    if not missing.any() and not words[0] & words[1]:
+        raise EvidenceError(
+            f"{path}: no word of column {name} has cases of both labels, so that none has an AUC; "
+            "if it is of lesions, leave it empty for label 0"
+        )
     if (number := text[~missing].nunique()) > MOST_WORDS:
         raise EvidenceError(
             f"{path}: column {name} has {number} words, such as {text[~missing].iloc[0]!r}; "

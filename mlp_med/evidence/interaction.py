@@ -21,7 +21,7 @@ from mlp_med.evidence.clustered import fewest_patients
 from mlp_med.evidence.metrics import resampled_aucs
 from mlp_med.evidence.predictions import ScoredCases, check_paired, scored_cases
 from mlp_med.evidence.resampling import patient_weights
-from mlp_med.evidence.table import StratumEffect
+from mlp_med.evidence.table import Stratum, StratumEffect
 from mlp_med.evidence.variance import CONFIDENCE, NO_VARIANCE, arm_variance, satterthwaite
 
 LEAST_USABLE = 0.9  # of the resamples: so many must hold both classes in both strata
@@ -29,16 +29,19 @@ LEAST_USABLE = 0.9  # of the resamples: so many must hold both classes in both s
 
 @dataclass(frozen=True)
 class Interaction:
-    """The effect in the first stratum minus that in the last.
+    """The effect in the first stratum minus that in the last, of those that have one.
 
     Attributes:
         column: what the strata are of.
+        first, last: the strata.
         difference: of the two effects.
         ci_low, ci_high: two-sided 95 %.
         p_value: two-sided, of no difference.
     """
 
     column: str
+    first: Stratum
+    last: Stratum
     difference: float
     ci_low: float
     ci_high: float
@@ -65,31 +68,31 @@ def interaction(
         seed: of the resampling.
 
     Returns:
-        None where it cannot be told: one stratum, one seed in an arm, too few cases, no variance.
+        None where it cannot be told: one stratum with an effect, one seed in an arm, too few cases,
+        no variance; or more than two words, of which none is first.
 
     Raises:
         EvidenceError: the tables do not fit together.
     """
-    if len(strata) < 2 or strata[0].contrast is None or strata[-1].contrast is None:
+    usable = [effect.stratum for effect in strata if effect.contrast is not None]
+    if len(usable) < 2 or (usable[0].word is not None and len(usable) > 2):
         return None
+    column = strata[0].column
     first, second = scored_cases(a, "arm a"), scored_cases(b, "arm b")
     check_paired(first, second)
     if min(len(first.seeds), len(second.seeds)) < 2:
         return None
-    values = a.drop_duplicates("id").set_index("id")[strata[0].column].loc[first.ids].to_numpy()
+    values = a.drop_duplicates("id").set_index("id")[column].loc[first.ids]
     always = ~first.labels if positives_only else np.zeros(len(values), bool)
-    if strata[0].word is not None:
-        small, large = values == strata[0].word, values == strata[-1].word
-    else:
-        small, large = values < strata[0].high, values >= strata[-1].low
-    small, large = small | always, large | always
+    small, large = (usable[end].holds(values).to_numpy() | always for end in (0, -1))
     scores = np.vstack([first.scores, second.scores])
     try:
         differences, covariance = _resampled(first, scores, small, large, num_bootstrap, seed)
     except EvidenceError:  # hardly any resample holds what both strata need
         return None
     freedom = min(_patients(first, small), _patients(first, large)) - 1
-    return _compare(strata[0].column, differences, covariance, len(first.seeds), freedom)
+    found = _compare(differences, covariance, len(first.seeds), freedom)
+    return None if found is None else Interaction(column, usable[0], usable[-1], *found)
 
 
 def _resampled(
@@ -122,9 +125,9 @@ def _patients(cases: ScoredCases, chosen: np.ndarray) -> int:
 
 
 def _compare(
-    column: str, differences: np.ndarray, covariance: np.ndarray, split: int, freedom: int
-) -> Interaction | None:
-    """Arm a is the first `split` score vectors, arm b the others."""
+    differences: np.ndarray, covariance: np.ndarray, split: int, freedom: int
+) -> tuple[float, float, float, float] | None:
+    """Difference, its interval, p; arm a is the first `split` score vectors, arm b the others."""
     arms = (
         arm_variance(differences[:split], covariance[:split, :split]),
         arm_variance(differences[split:], covariance[split:, split:]),
@@ -142,4 +145,4 @@ def _compare(
     error = sqrt(variance)
     reach = float(t.ppf((1 + CONFIDENCE) / 2, degrees_of_freedom)) * error
     p_value = 2 * float(t.sf(abs(difference) / error, degrees_of_freedom))
-    return Interaction(column, difference, difference - reach, difference + reach, p_value)
+    return difference, difference - reach, difference + reach, p_value

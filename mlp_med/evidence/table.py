@@ -1,6 +1,6 @@
 """The tables beside a verdict: one row an arm, effects by stratum, the slope per octave."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import sqrt
@@ -53,25 +53,48 @@ class ArmRow:
         }
 
 
+FEW_VALUES = 4  # of a column: so many are strata themselves, and are not binned
+
+
+@dataclass(frozen=True)
+class Stratum:
+    """Some of the values of a column.
+
+    Attributes:
+        low, high: it holds low ≤ value < high, and `high` itself if it `ends` there; NaN where the
+            column is of words.
+        ends: see there.
+        word: that all its cases have in a column of words, such as "mass"; else None.
+    """
+
+    low: float = np.nan
+    high: float = np.nan
+    ends: bool = False
+    word: str | None = None
+
+    def holds(self, values: pd.Series) -> pd.Series:
+        """Which of the values it holds."""
+        if self.word is not None:
+            return values == self.word
+        below = values <= self.high if self.ends else values < self.high
+        return (values >= self.low) & below
+
+
 @dataclass(frozen=True)
 class StratumEffect:
     """The contrast among the cases of one stratum.
 
     Attributes:
         column: what the strata are of, such as native_spacing_mm.
-        low, high: the stratum is low ≤ value < high (the last one includes its end); NaN where the
-            column is of words.
+        stratum: of its values.
         num_cases: of the column's cases in the stratum.
         contrast: None where the stratum holds too few patients or one class.
-        word: that all its cases have in a column of words, such as "mass".
     """
 
     column: str
-    low: float
-    high: float
+    stratum: Stratum
     num_cases: int
     contrast: Contrast | None
-    word: str | None = None
 
 
 def arm_row(
@@ -128,8 +151,8 @@ def effect_by_stratum(
     """The effect within bins of a column, each with its interval; descriptive, not corrected.
 
     Args:
-        a: predictions table with that column: numbers, which are binned, or words, of which each is
-            a stratum.
+        a: predictions table with that column: words, of which each is a stratum, or numbers, which
+            are binned, or a stratum each where they are `FEW_VALUES`.
         b: that of the other arm.
         column: such as native_spacing_mm (a property of every case), or diameter_mm.
         edges: ascending bin edges; quantiles of the cases where None.
@@ -161,30 +184,23 @@ def effect_by_stratum(
         except EvidenceError:  # too few of a class here: the tables as a whole fit together
             return None
 
-    return [
-        StratumEffect(column, low, high, int(inside.sum()), contrast(inside), word)
-        for low, high, word, inside in _strata(cases[column], edges, num_quantiles)
-    ]
+    effects = []
+    for stratum in _strata(cases[column], edges, num_quantiles):
+        inside = stratum.holds(cases[column])
+        effects.append(StratumEffect(column, stratum, int(inside.sum()), contrast(inside)))
+    return effects
 
 
-def _strata(
-    values: pd.Series, edges: Sequence[float] | None, num_quantiles: int
-) -> Iterator[tuple[float, float, str | None, pd.Series]]:
-    """Each stratum's bounds, or its word, and which cases it holds."""
+def _strata(values: pd.Series, edges: Sequence[float] | None, num_quantiles: int) -> list[Stratum]:
     if not is_numeric_dtype(values):
-        for word in sorted(values.unique()):
-            yield np.nan, np.nan, str(word), values == word
-        return
+        return [Stratum(word=str(word)) for word in sorted(values.unique())]
+    distinct = np.unique(values.to_numpy(np.float64)).tolist()
+    if edges is None and len(distinct) <= FEW_VALUES:
+        return [Stratum(value, value, ends=True) for value in distinct]
     if edges is None:
         edges = np.quantile(values, np.linspace(0, 1, num_quantiles + 1)).tolist()
-    bounds = np.unique(np.asarray(edges, np.float64))
-    if len(bounds) == 1:
-        bounds = np.repeat(bounds, 2)
-    for low, high in pairwise(bounds):
-        inside = values.between(low, high, inclusive="left")
-        if high == bounds[-1]:
-            inside |= values == high
-        yield float(low), float(high), None, inside
+    bounds = np.unique(np.asarray(edges, np.float64)).tolist()
+    return [Stratum(low, high, ends=high == bounds[-1]) for low, high in pairwise(bounds)]
 
 
 def slope_per_octave(aucs: Mapping[float, Sequence[float]]) -> float | None:

@@ -13,16 +13,15 @@ from mlp_med.evidence.convergence import Convergence
 from mlp_med.evidence.table import ArmRow, arm_row, slope_per_octave
 from mlp_med.evidence.verdict import Verdict, decide, verdict_to_dict
 from mlp_med.ledger.read import StudyRecord
-from mlp_med.reports.strata import BOOTSTRAP_SEED, Strata, break_down
+from mlp_med.reports.strata import BOOTSTRAP_SEED, Property, Strata, break_down
 from mlp_med.reports.study_data import StudyData
 
-# What the primary effect is broken down by: column of the predictions -> whether it describes
-# positive cases only.
-STRATA: Mapping[str, bool] = {
-    "native_spacing_mm": False,
-    "diameter_mm": True,
-    "kind": False,  # a background has the kind of the lesion that it is set against
-    "density": False,
+# What the primary effect is broken down by, by column of the predictions.
+PROPERTIES: Mapping[str, Property] = {
+    "native_spacing_mm": Property("coarsest native axis, mm"),
+    "diameter_mm": Property("lesion diameter, mm", positives_only=True),
+    "kind": Property("kind"),
+    "density": Property("breast density, BI-RADS 1 to 4", unknown=0),
 }
 
 
@@ -76,7 +75,7 @@ class Analysis:
 
     def to_dict(self) -> dict[str, Any]:
         """The content of verdict.json."""
-        return verdict_to_dict(self.verdict, self.arms, self.commit)
+        return verdict_to_dict(self.verdict, self.arms, self.commit) | self.strata.to_dict()
 
 
 def analyse(record: StudyRecord, data: StudyData, controls: Controls) -> Analysis:
@@ -126,7 +125,7 @@ def analyse(record: StudyRecord, data: StudyData, controls: Controls) -> Analysi
         verdict=verdict,
         contrasts=contrasts,
         arms=arms,
-        strata=break_down(first, second, STRATA),
+        strata=break_down(first, second, PROPERTIES),
         slope_per_octave=slope_per_octave(native) if native else None,
         training_fraction=fractions,
         commit=record.tags.get("commit", "unknown"),

@@ -45,8 +45,15 @@ def p_value(value: float) -> str:
 
 
 def value_range(low: float, high: float, *, ends: bool) -> str:
-    """A range of values; its high end belongs to it only where `ends`."""
-    return f"{low:.3g} to {'' if ends else '<'}{high:.3g}"
+    """A range of values, or the one that it holds; its high end belongs to it only where `ends`."""
+    if low == high:
+        return _value(low)
+    return f"{_value(low)} to {'' if ends else '<'}{_value(high)}"
+
+
+def _value(value: float) -> str:
+    """Three digits, and of larger numbers, such as years, all before the point."""
+    return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
 
 
 def duration(seconds: float | None) -> str:

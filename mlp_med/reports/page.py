@@ -73,6 +73,7 @@ def render_page(
         "cross_check": _cross_check(analysis.contrasts),
         "strata": stratum_rows(analysis.strata),
         "by_native_axis": "native_spacing_mm" in analysis.strata.effects,
+        "of_positives": analysis.strata.of_positives,
         "interactions": interaction_rows(analysis.strata),
         "kinds_of_lesions": "kind" in analysis.strata.effects
         and record.plan["dataset"].get("task") == "lesion",

@@ -2,23 +2,38 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import sqrt
+from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
+from scipy.special import stdtrit
 
 from mlp_med.errors import EvidenceError
+from mlp_med.evidence.contrast import Contrast
 from mlp_med.evidence.interaction import Interaction, interaction
-from mlp_med.evidence.table import StratumEffect, effect_by_stratum
+from mlp_med.evidence.table import Stratum, StratumEffect, effect_by_stratum
+from mlp_med.evidence.variance import CONFIDENCE
 from mlp_med.reports import formatting as f
 from mlp_med.reports.figures import draw_forest
 
 BOOTSTRAP_SEED = 0  # the same predictions give the same report, digit for digit
-NAMES = {
-    "native_spacing_mm": "coarsest native axis, mm",
-    "diameter_mm": "lesion diameter, mm",
-    "density": "breast density, BI-RADS 1 to 4",
-}
-NOT_TOLD: Mapping[str, Sequence[float]] = {"density": [0]}  # of cases of which nobody knows it
+
+
+@dataclass(frozen=True)
+class Property:
+    """What is known of the cases, and can break an effect down.
+
+    Attributes:
+        label: in words.
+        positives_only: it describes positive cases only (a nodule has a diameter, a vessel crossing
+            none).
+        unknown: the value of cases of which nobody knows it.
+    """
+
+    label: str
+    positives_only: bool = False
+    unknown: float | None = None
 
 
 @dataclass(frozen=True)
@@ -26,60 +41,100 @@ class Strata:
     """An effect by the properties of cases.
 
     Attributes:
-        effects: by what the strata are of.
-        interactions: the effect in the first stratum minus that in the last, where it can be told.
+        properties: by column of the predictions, those that there are effects of.
+        effects: by column.
+        interactions: the effect in one stratum minus that in another, where it can be told.
         notes: what could not be computed, and why.
     """
 
+    properties: Mapping[str, Property]
     effects: Mapping[str, Sequence[StratumEffect]]
     interactions: Sequence[Interaction]
     notes: Sequence[str]
 
+    @property
+    def of_positives(self) -> list[str]:
+        """Labels of the properties that describe positive cases only."""
+        return [found.label for found in self.properties.values() if found.positives_only]
 
-def break_down(a: pd.DataFrame, b: pd.DataFrame, columns: Mapping[str, bool]) -> Strata:
+    def to_dict(self) -> dict[str, Any]:
+        """Of verdict.json."""
+        return {
+            "strata": [
+                {
+                    "column": column,
+                    **_values(effect.stratum),
+                    "n_cases": effect.num_cases,
+                    "effect": effect.contrast.effect if effect.contrast else None,
+                    "ci_low": effect.contrast.ci_low if effect.contrast else None,
+                    "ci_high": effect.contrast.ci_high if effect.contrast else None,
+                }
+                for column, effects in self.effects.items()
+                for effect in effects
+            ],
+            "interactions": [
+                {
+                    "column": found.column,
+                    "first": _values(found.first),
+                    "last": _values(found.last),
+                    "difference": found.difference,
+                    "ci_low": found.ci_low,
+                    "ci_high": found.ci_high,
+                    "p_value": found.p_value,
+                }
+                for found in self.interactions
+            ],
+        }
+
+
+def break_down(a: pd.DataFrame, b: pd.DataFrame, properties: Mapping[str, Property]) -> Strata:
     """The effect, the AUC of arm a minus that of arm b, by each column that both have.
 
     Args:
         a: predictions table of one arm, all its seeds.
         b: that of the other.
-        columns: names, and whether each describes positive cases only (a nodule has a diameter, a
-            vessel crossing none).
+        properties: by column.
     """
     effects: dict[str, Sequence[StratumEffect]] = {}
     interactions, notes = [], []
-    for column, positives_only in columns.items():
+    for column, of in properties.items():
         if column not in a or column not in b:
             continue
-        unknown = NOT_TOLD.get(column, [])
-        first, second = (table[~table[column].isin(unknown)] for table in (a, b))
+        first, second = (table[table[column] != of.unknown] for table in (a, b))
+        if first.empty:  # of no case it is known
+            continue
+        if left_out := a["id"].nunique() - first["id"].nunique():
+            notes.append(
+                f"Of {left_out} cases the {of.label} is not known; they are in no stratum of it."
+            )
+        positives_only = of.positives_only
         try:
             found = effect_by_stratum(
                 first, second, column, positives_only=positives_only, seed=BOOTSTRAP_SEED
             )
         except EvidenceError as error:
-            notes.append(f"No effect by {column}: {error}")
+            notes.append(f"No effect by {of.label}: {error}")
             continue
-        if len(found) == 1 and not positives_only:  # of all cases: the primary effect once more
+        if len(found) == 1:  # the primary effect once more
             continue
         effects[column] = found
         tested = interaction(
             first, second, found, positives_only=positives_only, seed=BOOTSTRAP_SEED
         )
         interactions += [] if tested is None else [tested]
-    return Strata(effects, interactions, notes)
+    used = {column: of for column, of in properties.items() if column in effects}
+    return Strata(used, effects, interactions, notes)
 
 
 def stratum_rows(strata: Strata) -> list[list[str]]:
     """A row of the page's table for each stratum."""
     return [
         [
-            NAMES.get(column, column),
-            _range(effect, effects),
+            strata.properties[column].label,
+            _range(effect.stratum),
             f.count(effect.num_cases),
             f.difference(effect.contrast.effect if effect.contrast else None),
-            f.interval(effect.contrast.ci_low, effect.contrast.ci_high, signed=True)
-            if effect.contrast
-            else "too few cases of a class",
+            _interval(effect.contrast),
         ]
         for column, effects in strata.effects.items()
         for effect in effects
@@ -90,11 +145,8 @@ def interaction_rows(strata: Strata) -> list[list[str]]:
     """A row of the page's table for each test for interaction."""
     return [
         [
-            NAMES.get(found.column, found.column),
-            " minus ".join(
-                _range(strata.effects[found.column][end], strata.effects[found.column])
-                for end in (0, -1)
-            ),
+            strata.properties[found.column].label,
+            f"{_range(found.first)} minus {_range(found.last)}",
             f.difference(found.difference),
             f.interval(found.ci_low, found.ci_high, signed=True),
             f.p_value(found.p_value),
@@ -114,7 +166,7 @@ def draw_strata(strata: Strata, *, margin: float, where: str, metric: str) -> Fi
     """
     rows = pd.DataFrame(
         {
-            "label": f"{NAMES.get(column, column)}: {_range(effect, effects)}",
+            "label": f"{strata.properties[column].label}: {_range(effect.stratum)}",
             "effect": effect.contrast.effect,
             "ci_low": effect.contrast.ci_low,
             "ci_high": effect.contrast.ci_high,
@@ -132,8 +184,30 @@ def draw_strata(strata: Strata, *, margin: float, where: str, metric: str) -> Fi
     )
 
 
-def _range(effect: StratumEffect, effects: Sequence[StratumEffect]) -> str:
-    """Which of the column's values a stratum holds: it is one of `effects`, in their order."""
-    if effect.word is not None:
-        return effect.word
-    return f.value_range(effect.low, effect.high, ends=effect is effects[-1])
+def patients_only(contrast: Contrast) -> tuple[float, float] | None:
+    """The 95 % interval over patients with the models held fixed; a single seed allows no other."""
+    if not contrast.case_variance:
+        return None
+    quantile = float(stdtrit(contrast.patient_degrees_of_freedom, (1 + CONFIDENCE) / 2))
+    reach = quantile * sqrt(contrast.case_variance)
+    return contrast.effect - reach, contrast.effect + reach
+
+
+def _interval(contrast: Contrast | None) -> str:
+    if contrast is None:
+        return "too few cases of a class"
+    if contrast.standard_error is None and (held_fixed := patients_only(contrast)):
+        return f"{f.interval(*held_fixed, signed=True)}, patients alone"
+    return f.interval(contrast.ci_low, contrast.ci_high, signed=True)
+
+
+def _values(stratum: Stratum) -> dict[str, Any]:
+    if stratum.word is not None:
+        return {"word": stratum.word}
+    return {"low": stratum.low, "high": stratum.high}
+
+
+def _range(stratum: Stratum) -> str:
+    if stratum.word is not None:
+        return stratum.word
+    return f.value_range(stratum.low, stratum.high, ends=stratum.ends)

@@ -8,32 +8,33 @@ import importlib.metadata
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import nan, sqrt
+from math import nan
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
-from scipy.special import stdtrit
 
 from mlp_med.evidence.claim import Claim
 from mlp_med.evidence.contrast import Contrast, compare_arms
 from mlp_med.evidence.foreign import ForeignPredictions
 from mlp_med.evidence.pairing import PairedPredictions
 from mlp_med.evidence.table import ArmRow, arm_row
-from mlp_med.evidence.variance import CONFIDENCE
 from mlp_med.evidence.verdict import Verdict, decide, verdict_to_dict
 from mlp_med.reports import formatting as f
 from mlp_med.reports.figures import draw_auc_by_arm, draw_forest, to_svg
 from mlp_med.reports.files import PAGE, write_page
 from mlp_med.reports.strata import (
     BOOTSTRAP_SEED,
+    Property,
     Strata,
     break_down,
     draw_strata,
     interaction_rows,
+    patients_only,
     stratum_rows,
 )
+from mlp_med.reports.verdict_notes import left_out, on_files, on_strata
 from mlp_med.reports.verdict_parts import (
     arm_numbers,
     contrast_row,
@@ -93,6 +94,7 @@ class ForeignVerdict:
                 for arm, dropped in files
             ],
             "notes": list(self.notes),
+            **self.strata.to_dict(),
         }
 
 
@@ -126,8 +128,7 @@ def judge_predictions(
     )
     contrast = compare_arms(predictions.table_a, predictions.table_b, seed=BOOTSTRAP_SEED)
     verdict = _decide(claim, contrast, dataset or UNNAMED_DATASET, phantom)
-    patients_only = _patients_only(contrast) if contrast.standard_error is None else None
-    strata = break_down(predictions.table_a, predictions.table_b, _strata_columns(a))
+    strata = break_down(predictions.table_a, predictions.table_b, _properties(predictions))
     return ForeignVerdict(
         verdict=verdict,
         contrast=contrast,
@@ -136,9 +137,9 @@ def judge_predictions(
             for arm, table in ((a, predictions.table_a), (b, predictions.table_b))
         ],
         predictions=predictions,
-        sentence="; ".join([verdict.sentence.removesuffix("."), *_left_out(predictions)]) + ".",
-        patients_only=patients_only,
-        notes=[*_notes(predictions), *strata.notes],
+        sentence="; ".join([verdict.sentence.removesuffix("."), *left_out(predictions)]) + ".",
+        patients_only=patients_only(contrast) if contrast.standard_error is None else None,
+        notes=[*on_files(predictions), *strata.notes, *on_strata(predictions, strata)],
         strata=strata,
     )
 
@@ -208,47 +209,17 @@ def _decide(claim: Claim, contrast: Contrast, dataset: str, phantom: bool) -> Ve
     return decide(claim, contrast, dataset=dataset, phantom=phantom, controls=None)
 
 
-def _patients_only(contrast: Contrast) -> tuple[float, float] | None:
-    if not contrast.case_variance:
-        return None
-    quantile = float(stdtrit(contrast.patient_degrees_of_freedom, (1 + CONFIDENCE) / 2))
-    reach = quantile * sqrt(contrast.case_variance)
-    return contrast.effect - reach, contrast.effect + reach
-
-
 def _arms(predictions: PairedPredictions) -> tuple[ForeignPredictions, ForeignPredictions]:
     return predictions.a, predictions.b
 
 
-def _strata_columns(arm: ForeignPredictions) -> dict[str, bool]:
-    """What to break down by, and whether it says nothing of the cases of label 0."""
-    without = arm.table[arm.table["label"] == 0]
-    return {column: bool(without[column].replace("", None).isna().all()) for column in arm.by}
-
-
-def _left_out(predictions: PairedPredictions) -> list[str]:
-    if not any(predictions.dropped):
-        return []
-    (a, b), (from_a, from_b) = _arms(predictions), predictions.dropped
-    return [
-        f"only the {predictions.num_cases:,} cases that both scored: {from_a:,} of {a.name} and "
-        f"{from_b:,} of {b.name} were dropped"
-    ]
-
-
-def _notes(predictions: PairedPredictions) -> list[str]:
-    notes = [f"{text[0].upper()}{text[1:]}." for text in _left_out(predictions)]
-    for arm in _arms(predictions):
-        if not arm.has_seeds:
-            notes.append(f"{arm.name} has no column seed; its rows were taken to be of one seed.")
-        if arm.ignored_columns:
-            notes.append(f"Columns of {arm.name} not used: {', '.join(arm.ignored_columns)}.")
-        if arm.merged_scores:
-            notes.append(
-                f"The sigmoid made {arm.merged_scores} distinct logits of {arm.name} equal to "
-                "others; such ties count half in the AUC."
-            )
-    return notes
+def _properties(predictions: PairedPredictions) -> dict[str, Property]:
+    """What to break down by; positives have it alone where nothing is said of the others."""
+    without = predictions.table_a[predictions.table_a["label"] == 0]
+    return {
+        column: Property(column, bool(without[column].replace("", None).isna().all()))
+        for column in predictions.by
+    }
 
 
 def _seed_rows(judged: ForeignVerdict) -> list[tuple[str, int, float]]:
@@ -266,7 +237,7 @@ def _render(judged: ForeignVerdict, figures: dict[str, bytes], command: Sequence
         "title": f"{name} on {verdict.dataset}{phantom_mark(verdict.phantom)}",
         "sentence": judged.sentence,
         "question": claim.question,
-        "warnings": _left_out(judged.predictions),
+        "warnings": left_out(judged.predictions),
         "figures": inline_figures(figures),
         "arms": [[row.arm, *arm_numbers(row)] for row in judged.arms],
         "seeds": [[arm, seed, f.auc(auc)] for arm, seed, auc in _seed_rows(judged)],
@@ -277,6 +248,7 @@ def _render(judged: ForeignVerdict, figures: dict[str, bytes], command: Sequence
         else None,
         "strata": stratum_rows(judged.strata),
         "interactions": interaction_rows(judged.strata),
+        "of_positives": judged.strata.of_positives,
         "rule": _rule(claim.margin),
         "notes": judged.notes,
         "files": _file_rows(judged.predictions),

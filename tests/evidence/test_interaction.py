@@ -53,7 +53,29 @@ def test_of_words_it_is_what_it_is_of_the_numbers_that_they_stand_for():
     by_number, _ = found_in(*arms, positives_only=False)
     strata = effect_by_stratum(*arms, "size", num_bootstrap=50, seed=0)
     found = interaction(*arms, strata, positives_only=False, num_bootstrap=200, seed=1)
-    assert replace(found, column="diameter_mm") == by_number
+    assert (found.first.word, found.last.word) == ("below 6 mm", "the others")
+    named = {"column": "diameter_mm", "first": by_number.first, "last": by_number.last}
+    assert replace(found, **named) == by_number
+
+
+def of_sites(arms, names):
+    arms = [arm.assign(site=arm["diameter_mm"].map(names)) for arm in arms]
+    strata = effect_by_stratum(*arms, "site", num_bootstrap=50, seed=0)
+    return interaction(*arms, strata, positives_only=False, num_bootstrap=50, seed=1)
+
+
+def test_among_three_words_none_is_first():
+    arms = with_sizes()
+    assert of_sites(arms, lambda size: "AB"[int(size > 6)]) is not None
+    assert of_sites(arms, lambda size: "ABC"[int((size - 3) // 2.01)]) is None
+
+
+def test_a_stratum_without_an_effect_is_no_end():
+    """One case of the lowest grade leaves the others to be told apart."""
+    arms = with_sizes()
+    lone = arms[0]["diameter_mm"].min()
+    found = of_sites(arms, lambda size: 0 if size == lone else 1 if size < 6 else 2)
+    assert (found.first.low, found.last.low) == (1, 2)
 
 
 def test_the_arms_swapped_turn_it_round():

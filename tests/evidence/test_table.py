@@ -57,12 +57,24 @@ def test_the_effect_is_found_in_the_stratum_that_has_it(arms):
 
 def test_each_word_of_a_column_of_words_is_a_stratum(arms):
     by_word = effect_by_stratum(*arms, "scanner", num_bootstrap=200, seed=0)
-    assert [stratum.word for stratum in by_word] == ["a thin one", "thick slices"]
+    assert [effect.stratum.word for effect in by_word] == ["a thin one", "thick slices"]
     by_number = effect_by_stratum(
         *arms, "native_spacing_mm", edges=[0.5, 2.0, 3.0], num_bootstrap=200, seed=0
     )
     for word, number in zip(by_word, by_number, strict=True):
         assert (word.num_cases, word.contrast) == (number.num_cases, number.contrast)
+
+
+@pytest.mark.parametrize(("num_values", "num_strata"), [(2, 2), (4, 4), (5, 3)])
+def test_a_few_values_are_a_stratum_each_and_more_are_binned(arms, num_values, num_strata):
+    number = arms[0]["id"].str.removeprefix("case").astype(int)
+    graded = [arm.assign(grade=1 + number % num_values) for arm in arms]
+    effects = effect_by_stratum(*graded, "grade", num_bootstrap=20, seed=0)
+    assert len(effects) == num_strata
+    assert sum(effect.num_cases for effect in effects) == 300
+    if num_strata == num_values:
+        bounds = [(effect.stratum.low, effect.stratum.high) for effect in effects]
+        assert bounds == [(1 + n, 1 + n) for n in range(num_values)]
 
 
 def test_a_property_of_positives_sets_them_against_all_negatives(arms):

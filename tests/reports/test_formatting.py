@@ -16,6 +16,8 @@ from mlp_med.reports import formatting
         (formatting.interval(None, 0.2), "n/a"),
         (formatting.value_range(1, 2.5, ends=False), "1 to <2.5"),
         (formatting.value_range(1, 2.5, ends=True), "1 to 2.5"),
+        (formatting.value_range(2.5, 2.5, ends=True), "2.5"),
+        (formatting.value_range(2011, 2019, ends=False), "2011 to <2019"),
         (formatting.duration(0.04), "<0.1 s"),
         (formatting.duration(3.14), "3.1 s"),
         (formatting.duration(119), "119 s"),

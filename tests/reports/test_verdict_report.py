@@ -23,10 +23,10 @@ def arms():
 def judge(tmp_path):
     def judge(a, b, *, margin=0.01, common_cases=False, by=(), **about):
         read = []
-        for name, table, columns in (("with depth", a, by), ("flat", b, ())):
+        for name, table in (("with depth", a), ("flat", b)):
             table.to_parquet(tmp_path / f"{name}.parquet", index=False)
-            read.append(read_predictions(tmp_path / f"{name}.parquet", name, by=columns))
-        paired = pair_predictions(*read, common_cases=common_cases)
+            read.append(read_predictions(tmp_path / f"{name}.parquet", name, by=by))
+        paired = pair_predictions(*read, common_cases=common_cases, by=by)
         return judge_predictions(paired, margin=margin, **about)
 
     return judge
@@ -77,11 +77,42 @@ def test_the_difference_is_broken_down_by_the_columns_that_are_asked_for(judge, 
         ["scanner", "A minus B"],
         ["size_mm", "5 to <7 minus 10 to 13"],
     ]
-    assert "of label 1 alone" in page.text
+    assert "The strata of size_mm set their cases of label 1" in page.text
     assert "not used: note" in page.text
     assert (tmp_path / "out" / "strata.svg").exists()
+    assert [row.get("word") for row in verdict["strata"]] == ["A", "B", None, None, None]
+    assert verdict["interactions"][0]["first"] == {"word": "A"}
     # What is asked beside the claim does not touch it.
     assert verdict["effect"] == judge(*arms).contrast.effect
+
+
+def test_a_property_may_stand_in_either_file_and_says_the_same_in_both(judge, arms):
+    a, b = arms
+    site = a["patient"].str[-1].isin(list("02468")).map({True: "A", False: "B"})
+    with_site = [arm.assign(site=site.to_numpy()) for arm in arms]
+    first, second, both = (
+        judge(*pair, by=["site"]).strata.to_dict()
+        for pair in ((with_site[0], b), (a, with_site[1]), with_site)
+    )
+    assert first == second == both
+    with pytest.raises(EvidenceError, match=r"another site in .* leave it out of one file"):
+        judge(with_site[0], b.assign(site=site.replace("A", "C").to_numpy()), by=["site"])
+    with pytest.raises(EvidenceError, match=r"has a column age .* there are: site"):
+        judge(with_site[0], b, by=["site", "age"])
+
+
+def test_what_cannot_be_told_apart_or_tested_is_said(judge, arms, tmp_path):
+    a, b = (table[table["seed"] == 0] for table in arms)
+    number = a["id"].str.removeprefix("case").astype(int)
+    judged = judge(a.assign(sex=number % 2, site="here"), b, by=["sex", "site"])
+    notes = "\n".join(judged.notes)
+    assert "site is the same for all cases that have it" in notes
+    assert "differs by sex was not tested: that takes two seeds" in notes
+    page, _ = written(judged, tmp_path / "out")
+    rows = page.table("The primary effect by stratum")
+    assert [row[:2] for row in rows] == [["sex", "0"], ["sex", "1"]]
+    assert all(row[-1].endswith("patients alone") for row in rows)
+    assert "set their cases of label 1" not in page.text
 
 
 def test_the_other_way_round_it_is_refuted(judge, arms):

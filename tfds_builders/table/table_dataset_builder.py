@@ -209,7 +209,7 @@ class Builder(LocalSourceBuilder):
                 }
                 if survey.require_sound().has_diameter:
                     facts["diameter_mm"] = np.float32(row.diameter_mm)
-                if survey.require_sound().kinds:
+                if "kind" in self.info.features:  # of the design that its siblings were built with
                     facts["kind"] = row.kind
                 yield StoredExample(file, index, facts)
 
