@@ -148,7 +148,7 @@ def _cage(x: np.ndarray, y: np.ndarray, z: np.ndarray, a: float, b: float) -> np
     """The inside of the rib cage, which narrows towards the apex."""
     up = np.clip(z / LUNG_HEIGHT_MM - 0.35, 0, None) / 0.7
     # Above the apex next to nothing is left; below zero the cage would be turned inside out.
-    narrowing = np.maximum(1 - 0.8 * up**3, 0.02)
+    narrowing = np.maximum(1 - 0.8 * up**3, 0.001)
     return _ellipse(x / narrowing, y / narrowing, a, b, 2.3) * narrowing
 
 

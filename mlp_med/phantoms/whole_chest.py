@@ -20,7 +20,7 @@ from mlp_med.phantoms.sites import Site, draw_sites
 from mlp_med.phantoms.tubes import Tubes, join_tubes, paint_tubes
 
 # Raised whenever the same seed would draw other scans, so that two versions are never mixed.
-VERSION = 2
+VERSION = 1
 # From below the base of the lungs to above their apices.
 START_MM, COVERAGE_MM = -12.0, 275.0
 SLICE_MM = 2.5
