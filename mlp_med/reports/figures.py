@@ -120,6 +120,7 @@ def draw_forest(rows: pd.DataFrame, *, margin: float, title: str, metric: str = 
         title: says what the effects are of.
         metric: what they are differences of.
     """
+    rows = rows.astype({"effect": float, "ci_low": float, "ci_high": float})
     with _styled():
         figure, axes = _panels(1, height=1.2 + 0.36 * len(rows))
         axis = axes[0]

@@ -1,13 +1,14 @@
 """What borders between tiles cost: the effect among lesions that are cut, and among the others."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from mlp_med.errors import EvidenceError
 from mlp_med.evidence.claim import Claim
 from mlp_med.evidence.interaction import Interaction, interaction
 from mlp_med.evidence.table import StratumEffect, effect_by_stratum
+from mlp_med.reports.strata import effect_to_dict, interaction_to_dict
 from mlp_med.reports.study_data import StudyData
 
 COLUMN = "uncut_by_{split}_tiles"  # of the predictions: 1 where a lesion lies in one tile alone
@@ -40,7 +41,7 @@ class Seam:
             "split": self.split,
             "cut": _stratum_to_dict(self.cut),
             "uncut": _stratum_to_dict(self.uncut),
-            "interaction": asdict(found) if found else None,
+            "interaction": interaction_to_dict(found) if found else None,
         }
 
 
@@ -78,10 +79,4 @@ def _seam(arms: tuple[str, str], split: int, data: StudyData, seed: int) -> Seam
 
 
 def _stratum_to_dict(stratum: StratumEffect) -> dict[str, Any]:
-    contrast = stratum.contrast
-    return {
-        "num_cases": stratum.num_cases,
-        "effect": contrast.effect if contrast else None,
-        "ci_low": contrast.ci_low if contrast else None,
-        "ci_high": contrast.ci_high if contrast else None,
-    }
+    return {"num_cases": stratum.num_cases, **effect_to_dict(stratum)}

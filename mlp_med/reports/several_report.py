@@ -94,7 +94,7 @@ def draw_several_figures(data: StudyData, analysis: SeveralAnalysis) -> dict[str
                 "primary": False,
             }
             for name, (_, contrast) in analysis.beside.items()
-        ).astype({"effect": float, "ci_low": float, "ci_high": float})
+        )
         figures["beside"] = draw_forest(
             rows,
             margin=analysis.judged[0].claim.margin,
@@ -123,7 +123,7 @@ def _seam_frame(analysis: SeveralAnalysis) -> pd.DataFrame | None:
     ]
     if not rows:
         return None
-    return pd.DataFrame(rows).astype({"effect": float, "ci_low": float, "ci_high": float})
+    return pd.DataFrame(rows)
 
 
 def _arm_frame(data: StudyData, analysis: SeveralAnalysis) -> pd.DataFrame:

@@ -1,7 +1,7 @@
 """The primary effect broken down by properties of the cases: computed, and as rows and a figure."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from math import sqrt
 from typing import Any
 
@@ -65,26 +65,28 @@ class Strata:
                     "column": column,
                     **_values(effect.stratum),
                     "n_cases": effect.num_cases,
-                    "effect": effect.contrast.effect if effect.contrast else None,
-                    "ci_low": effect.contrast.ci_low if effect.contrast else None,
-                    "ci_high": effect.contrast.ci_high if effect.contrast else None,
+                    **effect_to_dict(effect),
                 }
                 for column, effects in self.effects.items()
                 for effect in effects
             ],
-            "interactions": [
-                {
-                    "column": found.column,
-                    "first": _values(found.first),
-                    "last": _values(found.last),
-                    "difference": found.difference,
-                    "ci_low": found.ci_low,
-                    "ci_high": found.ci_high,
-                    "p_value": found.p_value,
-                }
-                for found in self.interactions
-            ],
+            "interactions": [interaction_to_dict(found) for found in self.interactions],
         }
+
+
+def effect_to_dict(effect: StratumEffect) -> dict[str, float | None]:
+    """Of verdict.json: the effect and its interval, None where there is none."""
+    contrast = effect.contrast
+    return {
+        "effect": contrast.effect if contrast else None,
+        "ci_low": contrast.ci_low if contrast else None,
+        "ci_high": contrast.ci_high if contrast else None,
+    }
+
+
+def interaction_to_dict(found: Interaction) -> dict[str, Any]:
+    """Of verdict.json."""
+    return {**asdict(found), "first": _values(found.first), "last": _values(found.last)}
 
 
 def break_down(a: pd.DataFrame, b: pd.DataFrame, properties: Mapping[str, Property]) -> Strata:
@@ -178,15 +180,14 @@ def draw_strata(strata: Strata, *, margin: float, where: str, metric: str) -> Fi
     )
     if not len(rows):
         return None
-    rows = rows.astype({"effect": float, "ci_low": float, "ci_high": float})
     return draw_forest(
         rows, margin=margin, title=f"Primary effect by stratum, {where}", metric=metric
     )
 
 
 def patients_only(contrast: Contrast) -> tuple[float, float] | None:
-    """The 95 % interval over patients with the models held fixed; a single seed allows no other."""
-    if not contrast.case_variance:
+    """The 95 % interval over patients, the models held fixed; None where seeds allow a better."""
+    if contrast.standard_error is not None or not contrast.case_variance:
         return None
     quantile = float(stdtrit(contrast.patient_degrees_of_freedom, (1 + CONFIDENCE) / 2))
     reach = quantile * sqrt(contrast.case_variance)
@@ -196,7 +197,7 @@ def patients_only(contrast: Contrast) -> tuple[float, float] | None:
 def _interval(contrast: Contrast | None) -> str:
     if contrast is None:
         return "too few cases of a class"
-    if contrast.standard_error is None and (held_fixed := patients_only(contrast)):
+    if held_fixed := patients_only(contrast):
         return f"{f.interval(*held_fixed, signed=True)}, patients alone"
     return f.interval(contrast.ci_low, contrast.ci_high, signed=True)
 

@@ -1,6 +1,6 @@
 """Writes the report of a study: the page, its figures and verdict.json, from the ledger alone."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -224,7 +224,7 @@ def _seed_frame(analysis: Analysis, rows: Iterable[ArmRow]) -> pd.DataFrame:
 
 
 def _contrast_frame(analysis: Analysis) -> pd.DataFrame:
-    return _effects(
+    return pd.DataFrame(
         {
             "label": contrast_name(name, analysis.verdict.claim),
             "effect": contrast.effect,
@@ -234,12 +234,6 @@ def _contrast_frame(analysis: Analysis) -> pd.DataFrame:
         }
         for name, contrast in analysis.contrasts.items()
     )
-
-
-def _effects(rows: Iterable[Mapping[str, object]]) -> pd.DataFrame:
-    columns = ["label", "effect", "ci_low", "ci_high", "primary"]
-    frame = pd.DataFrame(list(rows), columns=columns)
-    return frame.astype({"effect": float, "ci_low": float, "ci_high": float})
 
 
 def _keep_in_ledger(

@@ -138,7 +138,7 @@ def judge_predictions(
         ],
         predictions=predictions,
         sentence="; ".join([verdict.sentence.removesuffix("."), *left_out(predictions)]) + ".",
-        patients_only=patients_only(contrast) if contrast.standard_error is None else None,
+        patients_only=patients_only(contrast),
         notes=[*on_files(predictions), *strata.notes, *on_strata(predictions, strata)],
         strata=strata,
     )
@@ -194,7 +194,7 @@ def draw_verdict_figures(judged: ForeignVerdict) -> dict[str, Figure]:
             "primary": number == 0,
         }
         for number, (label, low, high) in enumerate(effects)
-    ).astype({"ci_low": float, "ci_high": float})
+    )
     margin = judged.verdict.claim.margin
     strata = draw_strata(judged.strata, margin=margin, where=where, metric="AUC")
     return {
