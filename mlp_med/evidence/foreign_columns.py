@@ -12,6 +12,7 @@ from mlp_med.errors import EvidenceError
 
 NOT_THERE = frozenset({"", "nan", "NaN", "NA", "N/A", "None", "null", "<NA>"})
 MOST_WORDS = 12  # of a column that results are broken down by
+NO_WORD = "(none)"  # of a case that such a column does not describe, where a word must stand
 LABELS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "False": 0, "True": 1, "false": 0, "true": 1}
 
 

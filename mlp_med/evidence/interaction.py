@@ -5,7 +5,8 @@ large ones. Two intervals side by side do not test that; their difference does. 
 seed's AUC among the first stratum minus its AUC among the last is one number a trained network, so
 the arms are compared in it as in the AUC itself (`mlp_med.evidence.variance`): patients by a
 cluster bootstrap that both strata, all seeds and both arms share, seeds by their sample variance, t
-with Satterthwaite's degrees of freedom.
+with Satterthwaite's degrees of freedom. Among more than two words, of which none is first or last,
+see `mlp_med.evidence.heterogeneity`.
 """
 
 from collections.abc import Sequence
@@ -14,17 +15,13 @@ from math import sqrt
 
 import numpy as np
 import pandas as pd
-from scipy.stats import t
+from scipy.special import stdtr, stdtrit
 
-from mlp_med.errors import EvidenceError
-from mlp_med.evidence.clustered import fewest_patients
-from mlp_med.evidence.metrics import resampled_aucs
-from mlp_med.evidence.predictions import ScoredCases, check_paired, scored_cases
-from mlp_med.evidence.resampling import patient_weights
+from mlp_med.evidence.stratum_aucs import StratumAucs, stratum_aucs
 from mlp_med.evidence.table import Stratum, StratumEffect
 from mlp_med.evidence.variance import CONFIDENCE, NO_VARIANCE, arm_variance, satterthwaite
 
-LEAST_USABLE = 0.9  # of the resamples: so many must hold both classes in both strata
+FIRST_MINUS_LAST = np.array([[1.0, -1.0]])
 
 
 @dataclass(frozen=True)
@@ -77,60 +74,28 @@ def interaction(
     usable = [effect.stratum for effect in strata if effect.contrast is not None]
     if len(usable) < 2 or (usable[0].word is not None and len(usable) > 2):
         return None
-    column = strata[0].column
-    first, second = scored_cases(a, "arm a"), scored_cases(b, "arm b")
-    check_paired(first, second)
-    if min(len(first.seeds), len(second.seeds)) < 2:
-        return None
-    values = a.drop_duplicates("id").set_index("id")[column].loc[first.ids]
-    always = ~first.labels if positives_only else np.zeros(len(values), bool)
-    small, large = (usable[end].holds(values).to_numpy() | always for end in (0, -1))
-    scores = np.vstack([first.scores, second.scores])
-    try:
-        differences, covariance = _resampled(first, scores, small, large, num_bootstrap, seed)
-    except EvidenceError:  # hardly any resample holds what both strata need
-        return None
-    freedom = min(_patients(first, small), _patients(first, large)) - 1
-    found = _compare(differences, covariance, len(first.seeds), freedom)
-    return None if found is None else Interaction(column, usable[0], usable[-1], *found)
-
-
-def _resampled(
-    cases: ScoredCases,
-    scores: np.ndarray,
-    small: np.ndarray,
-    large: np.ndarray,
-    num_bootstrap: int,
-    seed: int,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Of each score vector its AUC in `small` minus that in `large`, and their covariance."""
-    weights = patient_weights(cases.labels, cases.patients, num_bootstrap, seed, cases.folds)
-    weights = np.column_stack([np.ones(len(cases.labels), weights.dtype), weights])
-    of_small, of_large = (
-        resampled_aucs(
-            cases.labels[chosen], scores[:, chosen], weights[chosen], cases.folds[chosen]
-        )
-        for chosen in (small, large)
+    column, ends = strata[0].column, (usable[0], usable[-1])
+    found = stratum_aucs(
+        a,
+        b,
+        column,
+        ends,
+        positives_only=positives_only,
+        num_bootstrap=num_bootstrap,
+        seed=seed,
     )
-    differences = of_small - of_large
-    usable = np.isfinite(differences).all(axis=0)
-    if usable[1:].mean() < LEAST_USABLE:
-        raise EvidenceError("too few resamples of the patients hold both classes in both strata")
-    return differences[:, 0], np.atleast_2d(np.cov(differences[:, 1:][:, usable[1:]]))
+    compared = None if found is None else _compare(found.along(FIRST_MINUS_LAST))
+    return None if compared is None else Interaction(column, *ends, *compared)
 
 
-def _patients(cases: ScoredCases, chosen: np.ndarray) -> int:
-    """Patients of the scarcer class in a stratum."""
-    return fewest_patients(cases.labels[chosen], cases.patients[chosen])
-
-
-def _compare(
-    differences: np.ndarray, covariance: np.ndarray, split: int, freedom: int
-) -> tuple[float, float, float, float] | None:
-    """Difference, its interval, p; arm a is the first `split` score vectors, arm b the others."""
+def _compare(differences: StratumAucs) -> tuple[float, float, float, float] | None:
+    """Difference, its interval, p; of one number a network."""
+    values, split = differences.aucs[:, 0], differences.num_first
+    covariance = np.atleast_2d(np.cov(differences.resampled[:, 0]))
+    freedom = differences.fewest_patients - 1
     arms = (
-        arm_variance(differences[:split], covariance[:split, :split]),
-        arm_variance(differences[split:], covariance[split:, split:]),
+        arm_variance(values[:split], covariance[:split, :split]),
+        arm_variance(values[split:], covariance[split:, split:]),
     )
     squares = [arm.mean_square for arm in arms if arm.mean_square is not None]
     cross = float(covariance[:split, split:].mean())
@@ -143,6 +108,6 @@ def _compare(
     )
     difference = arms[0].mean_auc - arms[1].mean_auc
     error = sqrt(variance)
-    reach = float(t.ppf((1 + CONFIDENCE) / 2, degrees_of_freedom)) * error
-    p_value = 2 * float(t.sf(abs(difference) / error, degrees_of_freedom))
+    reach = float(stdtrit(degrees_of_freedom, (1 + CONFIDENCE) / 2)) * error
+    p_value = 2 * float(stdtr(degrees_of_freedom, -abs(difference) / error))
     return difference, difference - reach, difference + reach, p_value

@@ -10,6 +10,7 @@ from mlp_med.evidence.claim import Claim
 from mlp_med.evidence.contrast import Contrast, compare_arms, estimate_arm
 from mlp_med.evidence.controls import ControlOutcome, Controls, judge_a_a, judge_permuted
 from mlp_med.evidence.convergence import Convergence
+from mlp_med.evidence.foreign_columns import NO_WORD
 from mlp_med.evidence.table import ArmRow, arm_row, slope_per_octave
 from mlp_med.evidence.verdict import Verdict, decide, verdict_to_dict
 from mlp_med.ledger.read import StudyRecord
@@ -20,7 +21,7 @@ from mlp_med.reports.study_data import StudyData
 PROPERTIES: Mapping[str, Property] = {
     "native_spacing_mm": Property("coarsest native axis, mm"),
     "diameter_mm": Property("lesion diameter, mm", positives_only=True),
-    "kind": Property("kind"),
+    "kind": Property("kind", unknown=NO_WORD),
     "density": Property("breast density, BI-RADS 1 to 4", unknown=0),
 }
 

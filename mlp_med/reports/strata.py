@@ -1,7 +1,7 @@
 """The primary effect broken down by properties of the cases: computed, and as rows and a figure."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from math import sqrt
 from typing import Any
 
@@ -11,6 +11,7 @@ from scipy.special import stdtrit
 
 from mlp_med.errors import EvidenceError
 from mlp_med.evidence.contrast import Contrast
+from mlp_med.evidence.heterogeneity import Heterogeneity, heterogeneity
 from mlp_med.evidence.interaction import Interaction, interaction
 from mlp_med.evidence.table import Stratum, StratumEffect, effect_by_stratum
 from mlp_med.evidence.variance import CONFIDENCE
@@ -28,12 +29,12 @@ class Property:
         label: in words.
         positives_only: it describes positive cases only (a nodule has a diameter, a vessel crossing
             none).
-        unknown: the value of cases of which nobody knows it.
+        unknown: the value of cases that it does not describe, or of which nobody knows it.
     """
 
     label: str
     positives_only: bool = False
-    unknown: float | None = None
+    unknown: float | str | None = None
 
 
 @dataclass(frozen=True)
@@ -44,13 +45,21 @@ class Strata:
         properties: by column of the predictions, those that there are effects of.
         effects: by column.
         interactions: the effect in one stratum minus that in another, where it can be told.
+        heterogeneities: whether it differs among more than two words, where it can be told.
         notes: what could not be computed, and why.
     """
 
     properties: Mapping[str, Property]
     effects: Mapping[str, Sequence[StratumEffect]]
     interactions: Sequence[Interaction]
+    heterogeneities: Sequence[Heterogeneity]
     notes: Sequence[str]
+
+    @property
+    def tested(self) -> set[str]:
+        """Columns by which the effect was tested to differ."""
+        tests: list[Interaction | Heterogeneity] = [*self.interactions, *self.heterogeneities]
+        return {found.column for found in tests}
 
     @property
     def of_positives(self) -> list[str]:
@@ -71,6 +80,10 @@ class Strata:
                 for effect in effects
             ],
             "interactions": [interaction_to_dict(found) for found in self.interactions],
+            "heterogeneities": [
+                {**asdict(found), "strata": [_values(stratum) for stratum in found.strata]}
+                for found in self.heterogeneities
+            ],
         }
 
 
@@ -97,35 +110,49 @@ def break_down(a: pd.DataFrame, b: pd.DataFrame, properties: Mapping[str, Proper
         b: that of the other.
         properties: by column.
     """
+    used: dict[str, Property] = {}
     effects: dict[str, Sequence[StratumEffect]] = {}
-    interactions, notes = [], []
+    interactions: list[Interaction] = []
+    heterogeneities: list[Heterogeneity] = []
+    notes = []
     for column, of in properties.items():
         if column not in a or column not in b:
             continue
-        first, second = (table[table[column] != of.unknown] for table in (a, b))
+        of = _as_found(a, column, of)
+        first, second = (_known(table, column, of) for table in (a, b))
         if first.empty:  # of no case it is known
             continue
         if left_out := a["id"].nunique() - first["id"].nunique():
             notes.append(
                 f"Of {left_out} cases the {of.label} is not known; they are in no stratum of it."
             )
-        positives_only = of.positives_only
+        of_cases: dict[str, Any] = {"positives_only": of.positives_only, "seed": BOOTSTRAP_SEED}
         try:
-            found = effect_by_stratum(
-                first, second, column, positives_only=positives_only, seed=BOOTSTRAP_SEED
-            )
+            found = effect_by_stratum(first, second, column, **of_cases)
         except EvidenceError as error:
             notes.append(f"No effect by {of.label}: {error}")
             continue
         if len(found) == 1:  # the primary effect once more
             continue
         effects[column] = found
-        tested = interaction(
-            first, second, found, positives_only=positives_only, seed=BOOTSTRAP_SEED
-        )
-        interactions += [] if tested is None else [tested]
-    used = {column: of for column, of in properties.items() if column in effects}
-    return Strata(used, effects, interactions, notes)
+        used[column] = of
+        if (between := interaction(first, second, found, **of_cases)) is not None:
+            interactions.append(between)
+        elif (among := heterogeneity(first, second, found, **of_cases)) is not None:
+            heterogeneities.append(among)
+    return Strata(used, effects, interactions, heterogeneities, notes)
+
+
+def _as_found(table: pd.DataFrame, column: str, of: Property) -> Property:
+    """The property, of positives only where just all cases of label 0 lack it, as a lesion's."""
+    unknown = table[column] == of.unknown
+    lacking = set(table.loc[unknown, "label"]), set(table.loc[~unknown, "label"])
+    return replace(of, positives_only=True) if lacking == ({0}, {1}) else of
+
+
+def _known(table: pd.DataFrame, column: str, of: Property) -> pd.DataFrame:
+    known = table[column] != of.unknown
+    return table[known | (table["label"] == 0)] if of.positives_only else table[known]
 
 
 def stratum_rows(strata: Strata) -> list[list[str]]:
@@ -154,6 +181,15 @@ def interaction_rows(strata: Strata) -> list[list[str]]:
             f.p_value(found.p_value),
         ]
         for found in strata.interactions
+    ] + [
+        [
+            strata.properties[found.column].label,
+            f"among {', '.join(map(_range, found.strata))}",
+            f.difference(None),
+            f.interval(None, None),
+            f.p_value(found.p_value),
+        ]
+        for found in strata.heterogeneities
     ]
 
 

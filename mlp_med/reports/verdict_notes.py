@@ -38,11 +38,10 @@ def on_strata(predictions: PairedPredictions, strata: Strata) -> list[str]:
         for column in predictions.by
         if predictions.table_a[column].replace("", None).nunique() == 1
     ]
-    tested = {found.column for found in strata.interactions}
-    untested = [column for column in strata.effects if column not in tested]
+    untested = [column for column in strata.effects if column not in strata.tested]
     if untested:
         notes.append(
             f"Whether the difference differs by {', '.join(untested)} was not tested: that takes "
-            "two seeds an arm, enough cases of both classes, and numbers or just two words."
+            "two seeds an arm and enough cases of both classes."
         )
     return notes

@@ -8,13 +8,13 @@ import numpy as np
 import pandas as pd
 
 from mlp_med.errors import SourceError
+from mlp_med.evidence.foreign_columns import MOST_WORDS, NO_WORD
 from tfds_builders.hashing import digest_of, hash_fraction
 from tfds_builders.tables import as_numbers, read_column_names, read_table
 
 REQUIRED = ("path", "patient", "label")
 CENTRE = ("x_mm", "y_mm", "z_mm")
 OPTIONAL = ("split", "id", "spacing_mm", "diameter_mm", "kind")
-MOST_KINDS = 12
 SPLITS = ("train", "validation", "test")
 SPLIT_SALT = "table split"
 CLASSES = ("negative", "positive")
@@ -28,11 +28,12 @@ class Rows:
 
     Attributes:
         table: columns id, path (absolute), patient, label (0 or 1), split; x_mm, y_mm, z_mm (NaN
-            where not given), spacing_mm (NaN where not stated), diameter_mm, kind ("" where there
-            is none); the index is the line.
+            where not given), spacing_mm (NaN where not stated), diameter_mm, kind; the index is the
+            line.
         centre_axes: how many of x_mm, y_mm, z_mm are given; 0 for whole images.
         has_diameter: whether there is a column diameter_mm.
-        kinds: the words of the column kind, sorted; none without it.
+        kinds: the words of the column kind, sorted, `NO_WORD` where it describes positive cases
+            alone among them; none without the column.
         patients_known: False where every cell of the column patient is empty.
         problems: what is wrong, each with its lines.
     """
@@ -79,12 +80,12 @@ def read_rows(path: Path) -> Rows:
             problems, path, raw["diameter_mm"], negative, "expected a diameter_mm of 0 or more"
         )
     table["diameter_mm"] = table["diameter_mm"].fillna(0.0)
-    table["kind"] = raw.get("kind", "")
-    kinds = _kinds(path, table["kind"], problems)
+    table["kind"] = _kinds(path, raw, table["label"], problems)
     _add_ids(path, raw, table, problems)
     _refuse_duplicates(path, table, problems)
     _one_patient_an_image(path, table, problems)
     table["split"] = _splits(path, raw, table, patients_known, problems)
+    kinds = tuple(sorted(set(table["kind"]) - {""}))
     return Rows(table, centre_axes, "diameter_mm" in raw, kinds, patients_known, problems)
 
 
@@ -169,17 +170,23 @@ def _numbers(
     return numbers
 
 
-def _kinds(path: Path, kinds: pd.Series, problems: list[str]) -> tuple[str, ...]:
+def _kinds(path: Path, raw: pd.DataFrame, labels: pd.Series, problems: list[str]) -> pd.Series:
+    """The column kind, which may describe positive cases alone; "" everywhere without it."""
+    kinds = raw.get("kind", pd.Series("", raw.index))
     found = sorted(set(kinds) - {""})
-    if found:
-        _complain(problems, path, kinds, kinds == "", "expected a kind in each row or none")
-    if len(found) > MOST_KINDS:
+    if not found:
+        return kinds
+    if (kinds[labels == 0] == "").all():
+        kinds = kinds.where((labels != 0) | (kinds != ""), NO_WORD)
+    told = "expected a kind in each row, or in each of label 1 and none of label 0"
+    _complain(problems, path, kinds, kinds == "", told)
+    if len(found) > MOST_WORDS:
         problems.append(
-            f"{path}: expected at most {MOST_KINDS} kinds, found {len(found)}, such as "
+            f"{path}: expected at most {MOST_WORDS} kinds, found {len(found)}, such as "
             f"{', '.join(found[:MAX_SHOWN])}: a report breaks the effect down by kind, such as the "
             "scanner; call a column that says something else otherwise"
         )
-    return tuple(found)
+    return kinds
 
 
 def _add_ids(path: Path, raw: pd.DataFrame, table: pd.DataFrame, problems: list[str]) -> None:

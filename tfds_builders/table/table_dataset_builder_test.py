@@ -12,6 +12,7 @@ from PIL import Image
 
 import tfds_builders
 from mlp_med.errors import DatasetError, ImageError, SourceError
+from mlp_med.evidence.foreign_columns import NO_WORD
 from tests.tfds_builders.drawn_source import DrawnSource
 from tfds_builders.table import Builder, build, check, crops, preview
 
@@ -220,24 +221,36 @@ def with_kinds(source: Path, kinds: Sequence[str]) -> None:
     source.write_text("\n".join([f"{first},kind", *rows]) + "\n")
 
 
+def labels_and_kinds(builder: Builder) -> list[tuple[int, str]]:
+    examples = [e for split in everything(builder).values() for e in split.values()]
+    name_of = builder.info.features["kind"].int2str
+    return sorted((int(e["label"]), name_of(e["kind"])) for e in examples)
+
+
 def test_the_kind_of_a_case_is_kept_at_every_resolution(tmp_path: Path):
     source = draw_volumes(tmp_path / "in")
     kinds = ["sharp kernel", "soft kernel"] * 4
     with_kinds(source, kinds)
     assert "of the kinds sharp kernel, soft kernel" in str(check(source))
     for builder in build(source, tmp_path / "data", num_workers=1):
-        examples = [e for split in everything(builder).values() for e in split.values()]
-        name_of = builder.info.features["kind"].int2str
-        kept = [(int(e["label"]), name_of(e["kind"])) for e in examples]
-        assert sorted(kept) == sorted(zip([0, 1] * 4, kinds, strict=True))
+        assert labels_and_kinds(builder) == sorted(zip([0, 1] * 4, kinds, strict=True))
     # A later build opens what is there.
     assert build(source, tmp_path / "data", [5.0])[0].is_built()
+
+
+def test_a_kind_may_be_of_positive_cases_alone(tmp_path: Path):
+    source = draw_volumes(tmp_path / "in")
+    with_kinds(source, ["", "solid"] * 4)
+    (builder,) = build(source, tmp_path / "data", [5.0], num_workers=1)
+    assert labels_and_kinds(builder) == [(0, NO_WORD)] * 4 + [(1, "solid")] * 4
 
 
 @pytest.mark.parametrize(
     ("kinds", "message"),
     [
-        (["A", "", *["B"] * 6], r"a kind in each row or none, not so for '' \(line 3\)"),
+        (["A", "", *["B"] * 6], r"a kind in each row, or in each .* not so for '' \(line 3\)"),
+        (["", "A"] * 3 + ["", ""], r"each of label 1 and none of label 0, .* '' \(line 9\)"),
+        (["", "A"] * 3 + ["A", "A"], r"in each of label 1 and none of label 0, .* \(line 2\)"),
         ([f"case {number}" for number in range(16)], "at most 12 kinds, found 16, such as case 0"),
     ],
 )
