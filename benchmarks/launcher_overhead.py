@@ -78,7 +78,7 @@ def processes(directory: Path, number: int) -> dict[str, Any]:
     from mlp_med.ledger.store import open_ledger
     from mlp_med.studies.launchers.local import launch_local
     from mlp_med.studies.room import Machine
-    from mlp_med.studies.worker import PRELOAD
+    from mlp_med.studies.work import PRELOAD
     from tests.studies.sweep_work import write_only
 
     study = _study(directory, number)
@@ -101,7 +101,7 @@ def ray(directory: Path, number: int, budget_examples: int) -> dict[str, Any]:
     from mlp_med.ledger.store import open_ledger
     from mlp_med.studies.launchers.local import launch_local
     from mlp_med.studies.room import Machine
-    from mlp_med.studies.worker import PRELOAD
+    from mlp_med.studies.work import PRELOAD
     from tests.studies.noise_study import contents, noise_study
 
     study = noise_study(directory, number, budget_examples)
@@ -131,7 +131,7 @@ def _on_ray(study: Any, ledger: Any) -> tuple[float, Any, dict[str, int], str]:
     from mlp_med.studies.launchers.ray_cluster import joined, require_usable_nodes
     from mlp_med.studies.launchers.ray_launcher import RayLauncher
     from mlp_med.studies.orders import Done, Failed
-    from mlp_med.studies.worker import PRELOAD
+    from mlp_med.studies.work import PRELOAD
     from tests.studies.ray_nodes import ray_cluster
 
     ends: Counter[str] = Counter()

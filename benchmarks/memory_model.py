@@ -33,7 +33,7 @@ from mlp_med.capacity.probe import Probe, probe
 from mlp_med.capacity.this_machine import processor
 from mlp_med.capacity.workload import Workload
 from mlp_med.errors import CapacityError
-from mlp_med.studies.worker import PRELOAD
+from mlp_med.studies.work import PRELOAD
 
 TOLERANCE = 0.10
 NUM_STEPS = 3

@@ -179,7 +179,7 @@ SIZES: Mapping[str, Mapping[str, Size]] = {
         "smoke": Size(
             resolutions=(2.0, 4.0),
             primary=(2.0, 4.0),
-            model="residual_quick",
+            model="residual_patches",
             global_batch_size=4,
             learning_rate=3e-3,
             budget_examples=48,
@@ -190,7 +190,7 @@ SIZES: Mapping[str, Mapping[str, Size]] = {
         "small": Size(
             resolutions=(2.0, 4.0),
             primary=(2.0, 4.0),
-            model="residual_quick",
+            model="residual_patches",
             global_batch_size=8,
             learning_rate=3e-3,
             budget_examples=8_000,

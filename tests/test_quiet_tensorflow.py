@@ -2,6 +2,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 
 def run(code):
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "0"}
@@ -28,3 +30,24 @@ def test_what_is_no_notice_passes_even_where_the_import_fails():
         "    raise SystemExit('no such library')\n"
     )
     assert run(code).stderr == "W0000 a warning\nno such library\n"
+
+
+@pytest.mark.parametrize("first", ["tensorflow", "keras"])
+def test_what_nobody_asked_for_is_not_imported_and_can_be_afterwards(first):
+    done = run(
+        f"import sys, mlp_med.quiet_tensorflow, {first}, tensorflow, keras\n"
+        "print([name for name in ('matplotlib', 'sklearn') if name in sys.modules])\n"
+        "import matplotlib.pyplot, sklearn.metrics\n"
+        "print(matplotlib.pyplot.figure, sklearn.metrics.roc_auc_score)\n"
+    )
+    assert done.stdout.startswith("[]\n<function figure"), done.stderr
+
+
+def test_what_was_imported_before_stays_as_it_was():
+    done = run(
+        "import sys, mlp_med.quiet_tensorflow, sklearn\n"
+        "before = sklearn\n"
+        "import tensorflow\n"
+        "print(sys.modules['sklearn'] is before, 'matplotlib' in sys.modules)\n"
+    )
+    assert done.stdout == "True False\n", done.stderr

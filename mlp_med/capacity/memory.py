@@ -32,7 +32,7 @@ UNROLLED_BYTES = 840_000
 # tensors of other sizes has been written to: a share of all that is alive at the peak, the batches
 # that wait included.
 ALLOCATOR_SLACK = Fraction(18, 100)
-# A cell's process with all that it imports (`mlp_med.studies.worker.PRELOAD`), without crops.
+# A cell's process with all that it imports (`mlp_med.studies.work.PRELOAD`), without crops.
 PROCESS_BASE_BYTES = 885_000_000
 # Batches between pipeline and step, in float32: two prefetched and one handed over.
 WAITING_BATCHES = 3

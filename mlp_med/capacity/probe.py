@@ -69,7 +69,7 @@ def probe(
         workload: what is trained.
         threads: of one operation.
         num_steps: optimiser steps.
-        preload: modules that the process imports first, `mlp_med.studies.worker.PRELOAD` for the
+        preload: modules that the process imports first, `mlp_med.studies.work.PRELOAD` for the
             process of a cell.
 
     Raises:

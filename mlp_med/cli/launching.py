@@ -80,7 +80,7 @@ def launching(
     from mlp_med.studies.launchers.ray_cluster import joined, require_usable_nodes
     from mlp_med.studies.launchers.ray_launcher import RayLauncher
     from mlp_med.studies.resume import checkpoints_root
-    from mlp_med.studies.worker import PRELOAD
+    from mlp_med.studies.work import PRELOAD
 
     shared = checkpoints_root(ledger, info.data_dir) if num_workers > 1 else None
     with joined(address):

@@ -207,7 +207,7 @@ def _probed(workload: "Workload", place: "Place") -> tuple["Place", str]:
     from mlp_med.capacity.amounts import show_bytes
     from mlp_med.capacity.memory import calibrated_running_bytes
     from mlp_med.capacity.probe import probe, small_workload
-    from mlp_med.studies.worker import PRELOAD
+    from mlp_med.studies.work import PRELOAD
 
     small = small_workload(workload)
     found = probe(small, preload=PRELOAD)

@@ -59,6 +59,7 @@ def prepare(
     from experiments import find_study
     from mlp_med.pipelines.datasets import describe
     from mlp_med.studies.planning import open_dataset
+    from mlp_med.studies.work import in_process_of_its_own
 
     experiment = find_study(name)
     if dataset == "table" and hasattr(experiment, "sizes_for_table"):
@@ -72,7 +73,9 @@ def prepare(
     if source is not None and dataset != "table":
         build_dataset(dataset, source, data_dir, sorted(set(size.resolutions)), **options)
     built_with = {} if dataset == "table" else options
-    opened = open_dataset(dataset, size.resolutions, data_dir, source, **built_with)
+    opened = in_process_of_its_own(
+        open_dataset, dataset, size.resolutions, data_dir, source, **built_with
+    )
     info = opened.info
     size = size.on(phantom=info.phantom, num_training=info.num_cases["train"])
     return _prepared(name, size_name, size, opened)
@@ -257,7 +260,7 @@ def train(
     from mlp_med.studies.launchers.local import launch_local
     from mlp_med.studies.progress import StudyProgress
     from mlp_med.studies.run import run_study
-    from mlp_med.studies.worker import PRELOAD
+    from mlp_med.studies.work import PRELOAD
 
     data_dir = Path(study.dataset_info.data_dir)
     surveyed: list[Survey] = []  # of what is pending alone: a study that is done has no need
@@ -314,12 +317,13 @@ def log_example_crops(ledger: "Ledger", study_run_id: str, study: "Study") -> No
     """The report shows what the networks saw, from the ledger alone."""
     from mlp_med.crop_sheets import draw_built
     from mlp_med.ledger.study_run import log_crops
+    from mlp_med.studies.work import in_process_of_its_own
 
     info = study.dataset_info
     with tempfile.TemporaryDirectory() as directory:
         sheet = Path(directory) / "crops.png"
         resolutions = [cell.resolution for cell in study.cells]
-        draw_built(info.name, Path(info.data_dir), resolutions, sheet)
+        in_process_of_its_own(draw_built, info.name, Path(info.data_dir), resolutions, sheet)
         log_crops(ledger, study_run_id, sheet.read_bytes())
 
 

@@ -16,7 +16,7 @@ from math import ceil, inf, isfinite, log2, sqrt
 from typing import Any
 
 import numpy as np
-from scipy.stats import t
+from scipy.special import stdtrit
 
 from mlp_med.errors import EvidenceError
 
@@ -126,5 +126,5 @@ def judge_convergence(
     reach = inf
     if number > 1:
         error = float(gains.std(ddof=1)) / sqrt(number)
-        reach = float(t.ppf(CONFIDENCE, number - 1)) * error
+        reach = float(stdtrit(number - 1, CONFIDENCE)) * error
     return Convergence(budget_examples, rise, rise - reach, rise + reach, number, margin)

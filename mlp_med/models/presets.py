@@ -11,7 +11,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     # Several hundred 32³ crops a second on one core; for studies of minutes.
     "residual_small": {"widths": (8, 16, 32), "blocks_per_stage": 1, "stem_stride": 2},
     # Blocks of four voxels, seen one at a time: twenty whole lungs of 176³ a second on one core.
-    "residual_quick": {
+    "residual_patches": {
         "widths": (8, 16, 32),
         "blocks_per_stage": 1,
         "stem_stride": 4,

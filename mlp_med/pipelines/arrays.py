@@ -101,11 +101,11 @@ def collect(
     Args:
         batches: each with `image`, `label`, `id` and `patient` columns (bytes or str), and the
             strata's raw columns `diameter_mm`, `native_spacing_mm`, `density` (of a breast, by
-            BI-RADS 1 to 4) and `kind` (of a lesion, a number), and `lesions_mm`, where the dataset
-            has them.
+            BI-RADS 1 to 4) and `kind` (a number: of a lesion, or a scanner), and `lesions_mm`,
+            where the dataset has them.
         where: what is being read, for messages.
         num_classes: labels are below it.
-        kinds: of lesions, by number.
+        kinds: the words of `kind`, by number.
 
     Raises:
         DatasetError: nothing there, an id twice, a label of no class, or a class without examples.
@@ -138,9 +138,7 @@ def collect(
     return Examples(images, labels, ids, patients, strata, folds, lesions_mm=lesions)
 
 
-def load_split(
-    name: str, data_dir: Path, resolution: float, split: str, *, with_images: bool = True
-) -> Examples:
+def load_split(name: str, data_dir: Path, resolution: float, split: str) -> Examples:
     """Reads one split of one configuration into memory.
 
     It takes `Examples.num_bytes`: 1 kB an example of LUNA16 at 5 mm, 524 kB at 0.625 mm. While the
@@ -152,7 +150,6 @@ def load_split(
         data_dir: where it was built.
         resolution: edge of a voxel in the dataset's unit.
         split: "train", "validation", "test" or "all", which is all three.
-        with_images: see `read_builder`.
 
     Raises:
         DatasetError: unknown split; the dataset is not built; a split is empty or lacks a class.
@@ -162,7 +159,7 @@ def load_split(
     if split not in (*SPLITS, ALL):
         raise DatasetError(f"expected a split out of {', '.join(SPLITS)}, got {split!r}")
     builder = tfds_builders.open_config(name, resolution, data_dir)
-    return read_builder(builder, split, with_images=with_images)
+    return read_builder(builder, split)
 
 
 def read_builder(builder: Any, split: str, *, with_images: bool = True) -> Examples:

@@ -1,24 +1,20 @@
 """What cells will take of a machine, by the memory plan, and what this machine has."""
 
 import math
-import multiprocessing
 import os
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psutil
 
-from mlp_med.capacity.budget import Place
 from mlp_med.capacity.this_machine import memory_bytes
 from mlp_med.cores import available_cores
 from mlp_med.errors import CapacityError
 from mlp_med.pipelines.datasets import crop_grid, describe
 from mlp_med.studies.cell import Cell
-from mlp_med.studies.cell_workload import workload_of
 from mlp_med.studies.room import Machine, Needs
-from mlp_med.studies.worker import PRELOAD
+from mlp_med.studies.work import in_process_of_its_own
 
 
 @dataclass(frozen=True)
@@ -30,19 +26,13 @@ class Survey:
 
 
 def survey(cells: Sequence[Cell], data_dir: Path) -> Survey:
-    """Plans the memory of cells, in a process of its own.
-
-    To plan it the networks are built, and TensorFlow, once started, would keep memory, on a GPU all
-    of it, that belongs to the cells.
+    """Plans the memory of cells, in a process of its own: to plan it the networks are built.
 
     Args:
         cells: of one study.
         data_dir: TFDS's data directory, where their datasets are built.
     """
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(PRELOAD)
-    with ProcessPoolExecutor(1, mp_context=context) as process:
-        return process.submit(_survey, tuple(cells), data_dir).result()
+    return in_process_of_its_own(_survey, tuple(cells), data_dir)
 
 
 def this_machine(num_gpus: int = 0, most_cells: int | None = None) -> Machine:
@@ -90,6 +80,8 @@ def _of_equal_memory(cell: Cell) -> Cell:
 def _memory(cell: Cell, data_dir: Path) -> int:
     """0 where the network is none that is forecast: cores alone then count the cells."""
     import tfds_builders
+    from mlp_med.capacity.budget import Place
+    from mlp_med.studies.cell_workload import workload_of
 
     description = describe(cell.dataset, data_dir)
     try:

@@ -22,7 +22,7 @@ from mlp_med.ledger.study_run import finish_study, start_study
 from mlp_med.ledger.tables import log_tables
 from mlp_med.studies.provenance import environment, git_commit
 from mlp_med.studies.task import Task
-from mlp_med.studies.worker import PRELOAD
+from mlp_med.studies.work import PRELOAD
 
 # No cell is measured here that is predicted to take more: other work may be beside it.
 MOST_MEASURED_BYTES = 2_500_000_000

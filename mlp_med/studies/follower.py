@@ -12,9 +12,9 @@ from typing import Any
 from mlp_med.studies import cell_process
 from mlp_med.studies.cluster import Cluster, cluster_from_environment
 from mlp_med.studies.mailbox import Mailbox, mailbox_of, order_from
-from mlp_med.studies.orders import Failed, Order
+from mlp_med.studies.orders import Failed, Order, SendProgress
 from mlp_med.studies.provenance import code_digest
-from mlp_med.studies.worker import SendProgress, train_and_log
+from mlp_med.studies.work import train_and_log
 from mlp_med.studies.worker_group import end_processes, start_worker, wait_for_word
 
 SILENCE_SECONDS = 120.0  # of the chief's supervisor, after which its group is given up

@@ -19,7 +19,7 @@ REFERENCE_RATES: Mapping[str, float] = {
     "residual_small": 4.0e6,
     "residual": 1.0e6,
     # With AVX-512, other work beside:
-    "residual_quick": 6.0e7,
+    "residual_patches": 6.0e7,
     "residual_quick_four_views": 9.0e6,
 }
 

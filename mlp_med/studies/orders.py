@@ -90,4 +90,5 @@ TAKEN_OVER = Failed(
     "interrupted", "another sweep has taken the cell over, since this one was silent for too long"
 )
 Event = Started | Progress | Done | Failed
-Work = Callable[[Order, Callable[[Progress], None]], None]
+SendProgress = Callable[[Progress], None]
+Work = Callable[[Order, SendProgress], None]

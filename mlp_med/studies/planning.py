@@ -9,7 +9,7 @@ import numpy as np
 
 from mlp_med.errors import DatasetError, StudyError
 from mlp_med.evidence.claim import Claim
-from mlp_med.pipelines.arrays import SPLITS, Examples, load_split
+from mlp_med.pipelines.arrays import SPLITS, Examples, read_builder
 from mlp_med.pipelines.folds import FEWEST_FOLDS, OWN_SPLITS
 from mlp_med.studies.arm import Arm
 from mlp_med.studies.cell import Cell, ScoredSplit
@@ -175,9 +175,7 @@ def open_dataset(
         )
     digests = {resolution: str(found["examples_digest"]) for resolution, found in metadata.items()}
     coarsest = max(builders)  # the quickest to read, and the cases are the same at every one
-    splits = {
-        split: load_split(dataset, data_dir, coarsest, split, with_images=False) for split in SPLITS
-    }
+    splits = {split: read_builder(builders[coarsest], split, with_images=False) for split in SPLITS}
     patients = {name: len(set(split.patients) - {""}) for name, split in splits.items()}
     info = DatasetInfo(
         name=dataset,

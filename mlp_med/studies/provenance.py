@@ -48,7 +48,7 @@ def _common_sources() -> list[Path]:
     package = Path(mlp_med.__file__).parent
     sources = [path for room in ROOMS_THAT_MATTER for path in (package / room).rglob("*.py")]
     sources += _builders().glob("*.py")
-    alone = ("__init__", "cores", "processor", "score_columns")
+    alone = ("__init__", "cores", "processor", "score_columns", "evidence/metrics")
     sources += [package / f"{name}.py" for name in alone]
     sources += [
         package / "studies" / f"{name}.py" for name in ("worker", "cell", "cell_result", "minimum")

@@ -17,10 +17,10 @@ from mlp_med.ledger.store import Ledger
 from mlp_med.studies.cell import Cell
 from mlp_med.studies.comparison import compare_predictions, label_of
 from mlp_med.studies.launchers.local import launch_local
-from mlp_med.studies.orders import Event, Failed, Job, Order
+from mlp_med.studies.orders import Event, Failed, Job, Order, SendProgress
 from mlp_med.studies.provenance import code_digest, environment, git_commit
 from mlp_med.studies.room import Machine, Needs
-from mlp_med.studies.worker import PRELOAD, SendProgress, train_and_save
+from mlp_med.studies.work import PRELOAD, train_and_save
 from mlp_med.studies.worker_group import in_workers
 
 

@@ -9,15 +9,17 @@ replicas alone, so that what it ends with is what it would have been without the
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
-
-import tensorflow as tf
+from typing import TYPE_CHECKING
 
 from mlp_med.ledger.store import Ledger
 from mlp_med.studies.cell import Cell
 from mlp_med.studies.orders import Order
 from mlp_med.studies.provenance import code_digest, environment
-from mlp_med.training.checkpoints import Checkpoints
-from mlp_med.training.strategy import is_chief
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+    from mlp_med.training.checkpoints import Checkpoints
 
 # What differs between two moments of one machine without changing a result.
 _NO_MATTER = frozenset({"num_cores"})
@@ -34,8 +36,11 @@ def checkpoint_dir(ledger: Ledger, cell: Cell, data_dir: Path | str) -> str:
     return str(checkpoints_root(ledger, data_dir) / cell.hash)
 
 
-def open_checkpoints(order: Order, strategy: tf.distribute.Strategy) -> Checkpoints:
+def open_checkpoints(order: Order, strategy: "tf.distribute.Strategy") -> "Checkpoints":
     """The cell's checkpoints: none is read or written where the order wants none."""
+    from mlp_med.training.checkpoints import Checkpoints
+    from mlp_med.training.strategy import is_chief
+
     if not order.checkpoint_dir or order.checkpoint_seconds <= 0:
         return Checkpoints(None, {}, every_seconds=0.0)
     identity = {

@@ -12,10 +12,6 @@ import tensorflow as tf
 
 from mlp_med.errors import DatasetError, StudyError, TrainingError
 from mlp_med.imaging.lesion_tiles import count_lesions
-from mlp_med.ledger.delivery import tell
-from mlp_med.ledger.spool import CellEnd, Spool
-from mlp_med.ledger.store import open_ledger
-from mlp_med.ledger.write import curve_points
 from mlp_med.models.presets import preset_arguments
 from mlp_med.models.residual import build_model
 from mlp_med.pipelines.arrays import Examples
@@ -27,8 +23,8 @@ from mlp_med.pipelines.tile_labels import require_lesions
 from mlp_med.studies.cell import Cell
 from mlp_med.studies.cell_result import CellResult, curve_of, figures_of, predictions_of
 from mlp_med.studies.minimum import Minimum
-from mlp_med.studies.orders import Order, Progress
-from mlp_med.studies.resume import open_checkpoints, remove_checkpoints
+from mlp_med.studies.orders import Order, Progress, SendProgress
+from mlp_med.studies.resume import open_checkpoints
 from mlp_med.training.checkpoints import Checkpoints
 from mlp_med.training.evaluation import Evaluation, evaluate_logits
 from mlp_med.training.loop import fit
@@ -38,38 +34,8 @@ from mlp_med.training.strategy import from_all_workers, make_strategy
 from mlp_med.training.threads import configure_threads
 from mlp_med.training.tiles import BAG_RULE, POOLING_RULES, best_rule
 
-# Imported by the fork server once, so that a cell need not: this module and all that it imports.
-PRELOAD = [
-    "mlp_med.quiet_tensorflow",
-    "mlp_med.studies.worker",
-    "mlflow.store.tracking.sqlalchemy_store",
-    "tensorflow_datasets",
-    "tfds_builders",
-]
 # At most, and no more than twice a micro-batch: scoring must not need more memory than training.
 EVALUATION_BATCH_SIZE = 64
-SendProgress = Callable[[Progress], None]
-
-
-def train_and_log(order: Order, send: SendProgress) -> None:
-    """Trains the cell and tells the ledger its result, or keeps it until the ledger answers."""
-    assert order.start is not None  # else there would be nothing to log
-    result = train(order, send)
-    end = CellEnd(
-        start=order.start,
-        run_id=order.run_id,
-        metrics=result.metrics,
-        points=curve_points(order.run_id, result.curve),
-        predictions=result.predictions,
-        tags=result.tags,
-    )
-    tell(lambda: open_ledger(order.tracking_uri), Spool(order.data_dir), end)
-    remove_checkpoints(order)  # the result is in the ledger, or on the disk
-
-
-def train_and_save(order: Order, send: SendProgress, *, path: Path) -> None:
-    """Trains the cell and writes its predictions to `path`; the ledger is left alone."""
-    train(order, send).predictions.to_parquet(path)
 
 
 def train(order: Order, send: SendProgress) -> CellResult:

@@ -24,10 +24,10 @@ from mlp_med.orphans import die_with_parent
 from mlp_med.studies import cell_process
 from mlp_med.studies.cluster import Cluster, cluster_from_environment, free_ports, tf_config
 from mlp_med.studies.mailbox import Mailbox, mailbox_of
-from mlp_med.studies.orders import Done, Event, Failed, Order, Work
+from mlp_med.studies.orders import Done, Event, Failed, Order, SendProgress, Work
 from mlp_med.studies.provenance import code_digest
 from mlp_med.studies.room import Needs
-from mlp_med.studies.worker import PRELOAD, SendProgress, train, train_and_log
+from mlp_med.studies.work import PRELOAD, train_and_log
 
 # How TensorFlow reports a peer that is gone. What else it raises would come again.
 SIGNS_OF_A_LOST_PEER = frozenset(
@@ -230,6 +230,8 @@ def _as_worker(
     if index == 0:
         work(order, send)
         return
+    from mlp_med.studies.worker import train  # TensorFlow: the supervisor shall not begin so
+
     train(order, send)
     while True:  # until the supervisor has the chief's result: the chief must not miss its peers
         signal.pause()

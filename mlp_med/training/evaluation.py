@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import logsumexp
-from scipy.stats import rankdata
+
+from mlp_med.evidence.metrics import aucs
 
 
 @dataclass(frozen=True)
@@ -46,14 +47,11 @@ def _evaluate_classes(logits: np.ndarray, labels: np.ndarray) -> Evaluation:
     with np.errstate(invalid="ignore"):
         log_probabilities = logits - logsumexp(logits, axis=1, keepdims=True)
     loss = -log_probabilities[np.arange(len(labels)), labels.astype(np.int64)]
-    aucs = [_auc(column, labels == k) for k, column in enumerate(log_probabilities.T)]
-    return Evaluation(auc=float(np.mean(aucs)), loss=float(loss.mean()))
+    by_class = [_auc(column, labels == k) for k, column in enumerate(log_probabilities.T)]
+    return Evaluation(auc=float(np.mean(by_class)), loss=float(loss.mean()))
 
 
 def _auc(scores: np.ndarray, positive: np.ndarray) -> float:
-    num_positive = int(positive.sum())
-    num_negative = positive.size - num_positive
-    if not num_positive or not num_negative or not np.isfinite(scores).all():
+    if positive.all() or not positive.any() or not np.isfinite(scores).all():
         return float("nan")
-    rank_sum = rankdata(scores)[positive].sum()
-    return float(rank_sum - num_positive * (num_positive + 1) / 2) / (num_positive * num_negative)
+    return float(aucs(positive, scores[np.newaxis])[0])

@@ -3,8 +3,8 @@
 import os
 from pathlib import Path
 
-from mlp_med.studies.orders import Order
-from mlp_med.studies.worker import SendProgress, train
+from mlp_med.studies.orders import Order, SendProgress
+from mlp_med.studies.worker import train
 
 
 def note_and_train(order: Order, send: SendProgress, *, path: Path) -> None:

@@ -13,7 +13,7 @@ from mlp_med.studies import run, sweep, worker
 from mlp_med.studies.launchers.local import launch_local
 from mlp_med.studies.room import Machine, Needs
 from mlp_med.studies.study import Study
-from mlp_med.studies.worker import PRELOAD
+from mlp_med.studies.work import PRELOAD, train_and_log
 from tests.studies.cells import small_cell
 from tests.studies.synthetic import dataset_info
 
@@ -47,7 +47,7 @@ def drawn(order, send):
 def work(order, send):
     """What a cell's process does: all of it but the training."""
     worker.train = drawn
-    worker.train_and_log(order, send)
+    train_and_log(order, send)
 
 
 def study_in(data_dir) -> Study:

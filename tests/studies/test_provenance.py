@@ -6,6 +6,7 @@ FILES = [
     "mlp_med/cores.py",
     "mlp_med/processor.py",
     "mlp_med/score_columns.py",
+    "mlp_med/evidence/metrics.py",
     "mlp_med/imaging/crop.py",
     "mlp_med/training/loop.py",
     "mlp_med/reports/page.py",

@@ -16,7 +16,7 @@ from mlp_med.studies.launchers.local import launch_local
 from mlp_med.studies.orders import Done, Failed, Job, Order, Progress, Started
 from mlp_med.studies.room import Machine, Needs
 from mlp_med.studies.run import run_study
-from mlp_med.studies.worker import PRELOAD
+from mlp_med.studies.work import PRELOAD
 from tests.faults import fault
 from tests.studies.launcher_work import do_as_the_seed_says
 from tests.studies.noise_study import contents, noise_study

@@ -19,7 +19,7 @@ from mlp_med.studies.launchers.ray_placement import bundle_of, can_hold
 from mlp_med.studies.orders import Done, Failed, Job, Order, Progress, Started
 from mlp_med.studies.room import Machine, Needs
 from mlp_med.studies.run import run_study
-from mlp_med.studies.worker import PRELOAD
+from mlp_med.studies.work import PRELOAD
 from tests.faults import fault
 from tests.studies.launcher_work import do_as_the_seed_says
 from tests.studies.noise_study import contents, noise_study
