@@ -33,7 +33,7 @@ UNROLLED_BYTES = 840_000
 # that wait included.
 ALLOCATOR_SLACK = Fraction(18, 100)
 # A cell's process with all that it imports (`mlp_med.studies.work.PRELOAD`), without crops.
-PROCESS_BASE_BYTES = 885_000_000
+PROCESS_BASE_BYTES = 842_000_000
 # Batches between pipeline and step, in float32: two prefetched and one handed over.
 WAITING_BATCHES = 3
 ADAM_SLOTS = 2

@@ -59,7 +59,7 @@ def test_nothing_fits_into_little_more_than_the_process():
 
 
 def test_a_budget_below_the_process_is_refused_with_both_numbers():
-    with pytest.raises(CapacityError, match=r"100,000,000 bytes is less than .* 885,000,000"):
+    with pytest.raises(CapacityError, match=r"100,000,000 bytes is less than .* 842,000,000"):
         fit_into(WORKLOAD, 100_000_000, PLACE)
 
 
