@@ -14,6 +14,11 @@ def processor_flags(cpuinfo: Path = CPUINFO) -> frozenset[str]:
     return frozenset(_described(cpuinfo).get("flags", "").split())
 
 
+def processor_vendor(cpuinfo: Path = CPUINFO) -> str:
+    """Who made it, e.g. "GenuineIntel"; "" where that is not told."""
+    return _described(cpuinfo).get("vendor_id", "")
+
+
 def processor_name(cpuinfo: Path = CPUINFO) -> str:
     """The processor's name and the vector extensions that decide rounding."""
     described = _described(cpuinfo)

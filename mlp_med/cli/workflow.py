@@ -127,9 +127,10 @@ def spread(prepared: Prepared, num_workers: int) -> Prepared:
 def precision(model: str) -> str:
     """The Keras dtype policy of every cell with this network on this machine."""
     from mlp_med.models.presets import preset_arguments
+    from mlp_med.studies.work import in_process_of_its_own
     from mlp_med.training.precision import default_precision
 
-    return default_precision(min(preset_arguments(model)["widths"]))
+    return in_process_of_its_own(default_precision, min(preset_arguments(model)["widths"]))
 
 
 def recorded_pilot(prepared: Prepared) -> "PilotResult | None":

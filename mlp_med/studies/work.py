@@ -1,11 +1,14 @@
 """What the process of a cell does, for those who start it and need no TensorFlow themselves."""
 
 import multiprocessing
+import signal
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
+from mlp_med.errors import StudyError
 from mlp_med.ledger.delivery import tell
 from mlp_med.ledger.spool import CellEnd, Spool
 from mlp_med.ledger.store import open_ledger
@@ -60,10 +63,24 @@ def in_process_of_its_own(
 
     Args:
         function: importable by name.
-        *args: its arguments, which cross a process border, as what it returns does.
+        *args: its arguments, which cross a process border, as what it returns or raises does.
         **kwargs: likewise.
+
+    Raises:
+        StudyError: the process was ended before the function returned.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOAD)
-    with ProcessPoolExecutor(1, mp_context=context) as process:
-        return process.submit(function, *args, **kwargs).result()
+    # Ctrl-C ends it at once and without a traceback; it is the parent's to tell.
+    ends_at_once: dict[str, Any] = {
+        "initializer": signal.signal,
+        "initargs": (signal.SIGINT, signal.SIG_DFL),
+    }
+    with ProcessPoolExecutor(1, mp_context=context, **ends_at_once) as process:
+        try:
+            return process.submit(function, *args, **kwargs).result()
+        except BrokenProcessPool as error:
+            raise StudyError(
+                f"the process of {function.__name__} was ended before it was done, perhaps by the "
+                "kernel, out of memory; free memory, or look for who ended it, and try again"
+            ) from error
