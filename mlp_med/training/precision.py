@@ -37,8 +37,8 @@ def default_precision(narrowest_width: int, cpuinfo: Path = CPUINFO) -> Precisio
 def cpu_gains_by_bfloat16(cpuinfo: Path = CPUINFO) -> bool:
     """Whether the CPU multiplies bfloat16 sooner than float32.
 
-    With AMX it does. With AVX-512 alone AMD's does, and Intel's does not: a step in bfloat16 takes
-    1.2 to 1.5 times as long there, of our network and of PyTorch's (benchmarks/step_time.py).
+    With AMX it does. With AVX-512 alone AMD's does, and Intel's does not: in bfloat16 our step
+    takes 1.2 to 1.5 times as long there, PyTorch's 1.05 to 1.3 (benchmarks/step_time.py).
     """
     flags = processor_flags(cpuinfo)
     return "amx_bf16" in flags or ("avx512_bf16" in flags and processor_vendor(cpuinfo) == AMD)
