@@ -27,6 +27,9 @@ class TrainingError(MlpMedError):
         super().__init__(message)
         self.kind = kind
 
+    def __reduce__(self) -> tuple[type["TrainingError"], tuple[str, str]]:
+        return type(self), (self.kind, str(self))  # it crosses process borders
+
 
 class StreamingError(MlpMedError):
     """Stages of a network cannot be run tile by tile, or not on such an image."""

@@ -5,7 +5,8 @@ from C++, straight to the process's standard error, and no environment variable 
 custom operations are on", once a library and process. What else is written meanwhile is passed on.
 
 Keras, which TensorFlow imports, draws pictures of models and wraps them for scikit-learn where what
-that takes is installed. Nothing here asks it to, and to import that takes a quarter of the time.
+that takes is installed. Nothing here asks it to, and to import that takes a quarter of the time. So
+both look as if they were not installed while it loads, to every thread, and to Keras ever after.
 """
 
 import contextlib
@@ -36,7 +37,8 @@ def without_modules(names: Iterable[str]) -> Iterator[None]:
         yield
     finally:
         for name in hidden:
-            del sys.modules[name]
+            if sys.modules.get(name) is None:
+                sys.modules.pop(name, None)
 
 
 @contextlib.contextmanager

@@ -58,8 +58,8 @@ def prepare(
     """
     from experiments import find_study
     from mlp_med.pipelines.datasets import describe
+    from mlp_med.studies.own_process import in_process_of_its_own
     from mlp_med.studies.planning import open_dataset
-    from mlp_med.studies.work import in_process_of_its_own
 
     experiment = find_study(name)
     if dataset == "table" and hasattr(experiment, "sizes_for_table"):
@@ -127,7 +127,7 @@ def spread(prepared: Prepared, num_workers: int) -> Prepared:
 def precision(model: str) -> str:
     """The Keras dtype policy of every cell with this network on this machine."""
     from mlp_med.models.presets import preset_arguments
-    from mlp_med.studies.work import in_process_of_its_own
+    from mlp_med.studies.own_process import in_process_of_its_own
     from mlp_med.training.precision import default_precision
 
     return in_process_of_its_own(default_precision, min(preset_arguments(model)["widths"]))
@@ -318,7 +318,7 @@ def log_example_crops(ledger: "Ledger", study_run_id: str, study: "Study") -> No
     """The report shows what the networks saw, from the ledger alone."""
     from mlp_med.crop_sheets import draw_built
     from mlp_med.ledger.study_run import log_crops
-    from mlp_med.studies.work import in_process_of_its_own
+    from mlp_med.studies.own_process import in_process_of_its_own
 
     info = study.dataset_info
     with tempfile.TemporaryDirectory() as directory:

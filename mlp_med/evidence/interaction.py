@@ -92,7 +92,7 @@ def _compare(differences: StratumAucs) -> tuple[float, float, float, float] | No
     """Difference, its interval, p; of one number a network."""
     values, split = differences.aucs[:, 0], differences.num_first
     covariance = np.atleast_2d(np.cov(differences.resampled[:, 0]))
-    freedom = differences.fewest_patients - 1
+    freedom = min(differences.patients) - 1
     arms = (
         arm_variance(values[:split], covariance[:split, :split]),
         arm_variance(values[split:], covariance[split:, split:]),

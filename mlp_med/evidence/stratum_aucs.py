@@ -26,13 +26,13 @@ class StratumAucs:
         resampled: [num_vectors, num_strata, num_resamples]; all strata, seeds and both arms share
             a resample's patients.
         num_first: networks of arm a.
-        fewest_patients: of the scarcest class in the stratum where it is scarcest.
+        patients: of the scarcest class in each stratum.
     """
 
     aucs: np.ndarray
     resampled: np.ndarray
     num_first: int
-    fewest_patients: int
+    patients: tuple[int, ...]
 
     def along(self, directions: np.ndarray) -> Self:
         """Weighted sums over the strata in their place.
@@ -44,7 +44,7 @@ class StratumAucs:
             self.aucs @ directions.T,
             np.einsum("ij,vjr->vir", directions, self.resampled),
             self.num_first,
-            self.fewest_patients,
+            self.patients,
         )
 
 
@@ -91,8 +91,8 @@ def stratum_aucs(
     usable = np.isfinite(found).all(axis=(0, 1))
     if usable[1:].mean() < LEAST_USABLE:
         return None
-    fewest = min(fewest_patients(first.labels[of], first.patients[of]) for of in chosen)
-    return StratumAucs(found[..., 0], found[..., 1:][..., usable[1:]], len(first.seeds), fewest)
+    patients = tuple(fewest_patients(first.labels[of], first.patients[of]) for of in chosen)
+    return StratumAucs(found[..., 0], found[..., 1:][..., usable[1:]], len(first.seeds), patients)
 
 
 def _resampled(

@@ -11,7 +11,12 @@ from scipy.special import stdtrit
 
 from mlp_med.errors import EvidenceError
 from mlp_med.evidence.contrast import Contrast
-from mlp_med.evidence.heterogeneity import Heterogeneity, heterogeneity
+from mlp_med.evidence.heterogeneity import (
+    FEWEST_PATIENTS,
+    Heterogeneity,
+    heterogeneity,
+    is_large,
+)
 from mlp_med.evidence.interaction import Interaction, interaction
 from mlp_med.evidence.table import Stratum, StratumEffect, effect_by_stratum
 from mlp_med.evidence.variance import CONFIDENCE
@@ -136,11 +141,30 @@ def break_down(a: pd.DataFrame, b: pd.DataFrame, properties: Mapping[str, Proper
             continue
         effects[column] = found
         used[column] = of
-        if (between := interaction(first, second, found, **of_cases)) is not None:
-            interactions.append(between)
-        elif (among := heterogeneity(first, second, found, **of_cases)) is not None:
+        if not _are_several_words(found):
+            between = interaction(first, second, found, **of_cases)
+            interactions += [] if between is None else [between]
+            continue
+        if (among := heterogeneity(first, second, found, **of_cases)) is not None:
             heterogeneities.append(among)
+            notes += _left_out_of_test(found, of)
     return Strata(used, effects, interactions, heterogeneities, notes)
+
+
+def _are_several_words(effects: Sequence[StratumEffect]) -> bool:
+    """Whether there are more than two strata with an effect, of which none is first."""
+    usable = [effect.stratum for effect in effects if effect.contrast is not None]
+    return len(usable) > 2 and usable[0].word is not None
+
+
+def _left_out_of_test(effects: Sequence[StratumEffect], of: Property) -> list[str]:
+    words = [str(e.stratum.word) for e in effects if e.contrast is not None and not is_large(e)]
+    if not words:
+        return []
+    return [
+        f"Whether the effect differs by {of.label} was tested without {', '.join(words)}: fewer "
+        f"than {FEWEST_PATIENTS} patients of a class."
+    ]
 
 
 def _as_found(table: pd.DataFrame, column: str, of: Property) -> Property:

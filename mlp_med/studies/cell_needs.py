@@ -13,8 +13,8 @@ from mlp_med.cores import available_cores
 from mlp_med.errors import CapacityError
 from mlp_med.pipelines.datasets import crop_grid, describe
 from mlp_med.studies.cell import Cell
+from mlp_med.studies.own_process import in_process_of_its_own
 from mlp_med.studies.room import Machine, Needs
-from mlp_med.studies.work import in_process_of_its_own
 
 
 @dataclass(frozen=True)

@@ -136,15 +136,15 @@ def _main(
         os.sched_setaffinity(0, cores)
     os.environ["TMPDIR"] = temporary_dir
     tempfile.tempdir = None
-    threading.Thread(target=_die_with_parent, args=(connection,), daemon=True).start()
+    threading.Thread(target=end_with, args=(connection,), daemon=True).start()
     report = _Reporter(connection)
     with report.failures():
         work(order, report.send)
         report.send(Done())
 
 
-def _die_with_parent(connection: Connection) -> None:
-    """The parent never writes: this read ends only when the parent is gone, even by SIGKILL."""
+def end_with(connection: Connection) -> None:
+    """Ends this process with its parent, which never writes: to read ends only once it is gone."""
     with contextlib.suppress(EOFError, OSError):
         connection.recv()
     os._exit(1)

@@ -12,11 +12,11 @@ STUDY = SimulatedStudy(effect=0.05, auc=0.85, num_patients=300, seed_sd=(0.01, 0
 OPTIONS = {"positives_only": False, "num_bootstrap": 100, "seed": 1}
 
 
-def by_scanner(names, seed=0, study=STUDY):
+def by_scanner(names, seed=0, study=STUDY, shares=None):
     """Two arms whose cases come from scanners by these names, whatever the effect."""
     a, b = simulate_arms(study, seed)
     ids = np.array(sorted(a["id"].unique()))
-    scanners = np.random.default_rng([seed, 1]).choice(list(names), len(ids))
+    scanners = np.random.default_rng([seed, 1]).choice(list(names), len(ids), p=shares)
     of_case = dict(zip(ids, scanners, strict=True))
     return [arm.assign(scanner=arm["id"].map(of_case)) for arm in (a, b)]
 
@@ -68,6 +68,25 @@ def test_it_seldom_finds_what_is_not_there_and_mostly_what_is():
     assert np.median(nothing) > 0.3
     something = [found_in(spoilt(by_scanner("ABCD", seed), "C", 0.6)).p_value for seed in range(20)]
     assert np.mean(np.array(something) < 0.05) > 0.8
+
+
+def test_few_seeds_and_many_scanners_are_no_reason_to_find_nothing():
+    study = replace(STUDY, num_patients=600, num_seeds=(3, 3))
+    p_values = [
+        found_in(spoilt(by_scanner("ABCDE", seed, study), "C", 0.6)).p_value for seed in range(10)
+    ]
+    assert np.mean(np.array(p_values) < 0.05) > 0.6
+
+
+def test_a_scanner_of_a_handful_of_patients_hides_no_difference_of_the_others():
+    arms = spoilt(by_scanner("ABC", shares=[0.485, 0.485, 0.03]), "A", 0.5)
+    found = found_in(arms)
+    assert [stratum.word for stratum in found.strata] == ["A", "B"]
+    assert found.p_value < 0.01
+    larger = spoilt(by_scanner("ABC", shares=[0.45, 0.45, 0.1]), "A", 0.5)
+    found = found_in(larger)
+    assert len(found.strata) == 3
+    assert found.p_value < 0.01
 
 
 def test_degrees_of_freedom_are_no_more_than_the_data_give():

@@ -178,6 +178,7 @@ def _kinds(path: Path, raw: pd.DataFrame, labels: pd.Series, problems: list[str]
         return kinds
     if (kinds[labels == 0] == "").all():
         kinds = kinds.where((labels != 0) | (kinds != ""), NO_WORD)
+    _complain(problems, path, raw["kind"], raw["kind"] == NO_WORD, "expected another word")
     told = "expected a kind in each row, or in each of label 1 and none of label 0"
     _complain(problems, path, kinds, kinds == "", told)
     if len(found) > MOST_WORDS:

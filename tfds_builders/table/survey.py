@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from mlp_med.errors import SourceError
+from mlp_med.evidence.foreign_columns import NO_WORD
 from mlp_med.imaging.formats import ImageHeader, image_files
 from mlp_med.imaging.volume import is_finer_than_native
 from tfds_builders.hashing import digest_of
@@ -218,7 +219,8 @@ def _layout(survey: Survey) -> str:
     colours = "RGB" if design.num_channels == 3 else "grey"
     text = f"{design.spatial_dims}D {colours} images as {design.dtype}, "
     text += f"a field of {design.field_mm:g} mm"
-    return text + (f", of the kinds {', '.join(design.kinds)}" if design.kinds else "")
+    kinds = [kind for kind in design.kinds if kind != NO_WORD]
+    return text + (f", of the kinds {', '.join(kinds)}" if kinds else "")
 
 
 def _warnings(survey: Survey, design: Design, field_mm: float | None) -> list[str]:

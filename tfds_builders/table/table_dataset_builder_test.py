@@ -240,15 +240,18 @@ def test_the_kind_of_a_case_is_kept_at_every_resolution(tmp_path: Path):
 
 def test_a_kind_may_be_of_positive_cases_alone(tmp_path: Path):
     source = draw_volumes(tmp_path / "in")
-    with_kinds(source, ["", "solid"] * 4)
+    with_kinds(source, ["", "solid", "", "part-solid"] * 2)
+    assert str(check(source)).count("of the kinds part-solid, solid\n") == 1
     (builder,) = build(source, tmp_path / "data", [5.0], num_workers=1)
-    assert labels_and_kinds(builder) == [(0, NO_WORD)] * 4 + [(1, "solid")] * 4
+    of_lesions = [(1, "part-solid"), (1, "solid")]
+    assert labels_and_kinds(builder) == sorted([(0, NO_WORD)] * 4 + of_lesions * 2)
 
 
 @pytest.mark.parametrize(
     ("kinds", "message"),
     [
         (["A", "", *["B"] * 6], r"a kind in each row, or in each .* not so for '' \(line 3\)"),
+        (["", "A", "", "(none)"] * 2, r"expected another word, not so for '\(none\)'"),
         (["", "A"] * 3 + ["", ""], r"each of label 1 and none of label 0, .* '' \(line 9\)"),
         (["", "A"] * 3 + ["A", "A"], r"in each of label 1 and none of label 0, .* \(line 2\)"),
         ([f"case {number}" for number in range(16)], "at most 12 kinds, found 16, such as case 0"),
