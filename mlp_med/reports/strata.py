@@ -208,13 +208,19 @@ def interaction_rows(strata: Strata) -> list[list[str]]:
     ] + [
         [
             strata.properties[found.column].label,
-            f"among {', '.join(map(_range, found.strata))}",
+            _among(found),
             f.difference(None),
             f.interval(None, None),
             f.p_value(found.p_value),
         ]
         for found in strata.heterogeneities
     ]
+
+
+def _among(found: Heterogeneity) -> str:
+    above, below = map(f.degrees_of_freedom, found.degrees_of_freedom)
+    names = ", ".join(map(_range, found.strata))
+    return f"among {names}: F {found.statistic:.2f} on {above} and {below} degrees of freedom"
 
 
 def draw_strata(strata: Strata, *, margin: float, where: str, metric: str) -> Figure | None:
