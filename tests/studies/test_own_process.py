@@ -1,4 +1,3 @@
-import logging
 import os
 import signal
 import subprocess
@@ -34,10 +33,6 @@ def end_oneself(number: int) -> None:
     os.kill(os.getpid(), number)
 
 
-def log_level() -> int:
-    return logging.getLogger("absl").level
-
-
 def test_what_another_process_returns_and_raises_comes_back():
     what, process = in_process_of_its_own(told, "dataset", fail=False)
     assert what == "dataset"
@@ -67,8 +62,26 @@ def test_a_process_that_is_ended_is_told_of_in_a_line(number, message):
         in_process_of_its_own(end_oneself, number)
 
 
-def test_what_tensorflow_logs_is_not_shown():
-    assert in_process_of_its_own(log_level) == logging.ERROR
+LOGGING = """
+import logging
+from mlp_med.studies import own_process
+
+def log():
+    logging.getLogger("absl").warning("of no interest")
+    logging.getLogger("absl").error("of interest")
+
+if __name__ == "__main__":
+    del own_process.PRELOAD[1:]
+    own_process.in_process_of_its_own(log)
+"""
+
+
+def test_what_tensorflow_warns_of_is_not_shown(tmp_path):
+    script = tmp_path / "logging_there.py"
+    script.write_text(LOGGING)
+    command = [sys.executable, str(script)]
+    done = subprocess.run(command, env=own_environment(), capture_output=True, text=True)
+    assert done.stderr.strip() == "of interest"
 
 
 WAITING = """
