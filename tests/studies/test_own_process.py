@@ -1,3 +1,4 @@
+import contextlib
 import os
 import signal
 import subprocess
@@ -138,7 +139,11 @@ def waiting(tmp_path):
 
 
 def processes_of(session: int) -> list[psutil.Process]:
-    return [each for each in psutil.process_iter() if os.getsid(each.pid) == session]
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(ProcessLookupError):  # it ended meanwhile
+            found += [process] if os.getsid(process.pid) == session else []
+    return found
 
 
 def wait_until(happened, seconds=120.0):
