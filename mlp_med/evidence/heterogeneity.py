@@ -61,13 +61,7 @@ def heterogeneity(
 ) -> Heterogeneity | None:
     """Tests whether the effect is the same in all strata of `FEWEST_PATIENTS` or more.
 
-    Args:
-        a: predictions table of an arm with the strata's column, all its seeds.
-        b: that of the other arm.
-        strata: of `effect_by_stratum`, of these tables.
-        positives_only: as there: each stratum's positives are set against all negatives.
-        num_bootstrap: resamples of the patients.
-        seed: of the resampling.
+    What it takes is what `mlp_med.evidence.interaction.interaction` takes.
 
     Returns:
         None where it cannot be told: one such stratum, one seed in an arm, no variance.
@@ -75,21 +69,16 @@ def heterogeneity(
     Raises:
         EvidenceError: the tables do not fit together.
     """
-    usable = tuple(effect.stratum for effect in strata if is_large(effect))
-    if len(usable) < 2:
+    large = [effect for effect in strata if is_large(effect)]
+    if len(large) < 2:
         return None
-    column = strata[0].column
     found = stratum_aucs(
-        a,
-        b,
-        column,
-        usable,
-        positives_only=positives_only,
-        num_bootstrap=num_bootstrap,
-        seed=seed,
+        a, b, large, positives_only=positives_only, num_bootstrap=num_bootstrap, seed=seed
     )
     tested = None if found is None else _test(found.along(_contrasts(found.patients)))
-    return None if tested is None else Heterogeneity(column, usable, *tested)
+    if tested is None:
+        return None
+    return Heterogeneity(large[0].column, tuple(effect.stratum for effect in large), *tested)
 
 
 def is_large(effect: StratumEffect) -> bool:

@@ -18,7 +18,7 @@ import pandas as pd
 from scipy.special import stdtr, stdtrit
 
 from mlp_med.evidence.stratum_aucs import StratumAucs, stratum_aucs
-from mlp_med.evidence.table import Stratum, StratumEffect
+from mlp_med.evidence.table import Stratum, StratumEffect, are_several_words, with_effect
 from mlp_med.evidence.variance import CONFIDENCE, NO_VARIANCE, arm_variance, satterthwaite
 
 FIRST_MINUS_LAST = np.array([[1.0, -1.0]])
@@ -71,21 +71,17 @@ def interaction(
     Raises:
         EvidenceError: the tables do not fit together.
     """
-    usable = [effect.stratum for effect in strata if effect.contrast is not None]
-    if len(usable) < 2 or (usable[0].word is not None and len(usable) > 2):
+    usable = with_effect(strata)
+    if len(usable) < 2 or are_several_words(usable):
         return None
-    column, ends = strata[0].column, (usable[0], usable[-1])
+    ends = (usable[0], usable[-1])
     found = stratum_aucs(
-        a,
-        b,
-        column,
-        ends,
-        positives_only=positives_only,
-        num_bootstrap=num_bootstrap,
-        seed=seed,
+        a, b, ends, positives_only=positives_only, num_bootstrap=num_bootstrap, seed=seed
     )
     compared = None if found is None else _compare(found.along(FIRST_MINUS_LAST))
-    return None if compared is None else Interaction(column, *ends, *compared)
+    if compared is None:
+        return None
+    return Interaction(ends[0].column, ends[0].stratum, ends[1].stratum, *compared)
 
 
 def _compare(differences: StratumAucs) -> tuple[float, float, float, float] | None:

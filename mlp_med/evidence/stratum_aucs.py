@@ -12,7 +12,7 @@ from mlp_med.evidence.clustered import fewest_patients
 from mlp_med.evidence.metrics import resampled_aucs
 from mlp_med.evidence.predictions import ScoredCases, check_paired, scored_cases
 from mlp_med.evidence.resampling import patient_weights
-from mlp_med.evidence.table import Stratum
+from mlp_med.evidence.table import StratumEffect
 
 LEAST_USABLE = 0.9  # of the resamples: so many must hold both classes in every stratum
 
@@ -51,8 +51,7 @@ class StratumAucs:
 def stratum_aucs(
     a: pd.DataFrame,
     b: pd.DataFrame,
-    column: str,
-    strata: Sequence[Stratum],
+    strata: Sequence[StratumEffect],
     *,
     positives_only: bool,
     num_bootstrap: int,
@@ -63,8 +62,7 @@ def stratum_aucs(
     Args:
         a: predictions table of an arm with the strata's column, all its seeds.
         b: that of the other arm.
-        column: what the strata are of.
-        strata: of its values, each with patients of both classes.
+        strata: of `effect_by_stratum`, of these tables; those that have an effect.
         positives_only: each stratum's positives are set against all negatives.
         num_bootstrap: resamples of the patients.
         seed: of the resampling.
@@ -80,9 +78,9 @@ def stratum_aucs(
     check_paired(first, second)
     if min(len(first.seeds), len(second.seeds)) < 2:
         return None
-    values = a.drop_duplicates("id").set_index("id")[column].loc[first.ids]
+    values = a.drop_duplicates("id").set_index("id")[strata[0].column].loc[first.ids]
     always = ~first.labels if positives_only else np.zeros(len(values), bool)
-    chosen = [stratum.holds(values).to_numpy() | always for stratum in strata]
+    chosen = [of.stratum.holds(values).to_numpy() | always for of in strata]
     scores = np.vstack([first.scores, second.scores])
     try:
         found = _resampled(first, scores, chosen, num_bootstrap, seed)

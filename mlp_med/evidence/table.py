@@ -97,6 +97,17 @@ class StratumEffect:
     contrast: Contrast | None
 
 
+def with_effect(effects: Sequence[StratumEffect]) -> list[StratumEffect]:
+    """Those of the strata that hold enough for one."""
+    return [effect for effect in effects if effect.contrast is not None]
+
+
+def are_several_words(effects: Sequence[StratumEffect]) -> bool:
+    """Whether more than two strata have an effect, and none of them is first or last."""
+    usable = with_effect(effects)
+    return len(usable) > 2 and usable[0].stratum.word is not None
+
+
 def arm_row(
     arm: str,
     resolution: float,

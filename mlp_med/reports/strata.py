@@ -18,7 +18,13 @@ from mlp_med.evidence.heterogeneity import (
     is_large,
 )
 from mlp_med.evidence.interaction import Interaction, interaction
-from mlp_med.evidence.table import Stratum, StratumEffect, effect_by_stratum
+from mlp_med.evidence.table import (
+    Stratum,
+    StratumEffect,
+    are_several_words,
+    effect_by_stratum,
+    with_effect,
+)
 from mlp_med.evidence.variance import CONFIDENCE
 from mlp_med.reports import formatting as f
 from mlp_med.reports.figures import draw_forest
@@ -141,7 +147,7 @@ def break_down(a: pd.DataFrame, b: pd.DataFrame, properties: Mapping[str, Proper
             continue
         effects[column] = found
         used[column] = of
-        if not _are_several_words(found):
+        if not are_several_words(found):
             between = interaction(first, second, found, **of_cases)
             interactions += [] if between is None else [between]
             continue
@@ -151,14 +157,8 @@ def break_down(a: pd.DataFrame, b: pd.DataFrame, properties: Mapping[str, Proper
     return Strata(used, effects, interactions, heterogeneities, notes)
 
 
-def _are_several_words(effects: Sequence[StratumEffect]) -> bool:
-    """Whether there are more than two strata with an effect, of which none is first."""
-    usable = [effect.stratum for effect in effects if effect.contrast is not None]
-    return len(usable) > 2 and usable[0].word is not None
-
-
 def _left_out_of_test(effects: Sequence[StratumEffect], of: Property) -> list[str]:
-    words = [str(e.stratum.word) for e in effects if e.contrast is not None and not is_large(e)]
+    words = [str(e.stratum.word) for e in with_effect(effects) if not is_large(e)]
     if not words:
         return []
     return [

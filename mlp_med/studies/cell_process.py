@@ -109,10 +109,16 @@ def outcome_of(job: CellProcess) -> Done | Failed:
         return Failed(job.outcome.kind, told, job.peak_memory_bytes)
     code = job.process.exitcode
     if code is not None and code < 0:
-        name = signal.Signals(-code).name
-        why = " by a person or by the kernel, out of memory" if -code == signal.SIGKILL else ""
-        return Failed("killed", f"ended by {name}{why}{peak}", job.peak_memory_bytes)
+        told = " ".join(ended_by(code))
+        return Failed("killed", f"ended by {told}{peak}", job.peak_memory_bytes)
     return Failed("died", f"exited with code {code} and no result{peak}", job.peak_memory_bytes)
+
+
+def ended_by(code: int) -> list[str]:
+    """The signal of a negative exit code, and where that can be told, who may have sent it."""
+    number = signal.Signals(-code)
+    who = "by a person or by the kernel, out of memory"
+    return [number.name, who] if number == signal.SIGKILL else [number.name]
 
 
 def remove(job: CellProcess) -> None:

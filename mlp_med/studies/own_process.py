@@ -5,7 +5,6 @@ on a GPU all of it, that belongs to the cells.
 """
 
 import multiprocessing
-import signal
 import threading
 import traceback
 from collections.abc import Callable, Mapping
@@ -14,7 +13,7 @@ from multiprocessing.connection import Connection
 from typing import Any, ParamSpec, TypeVar
 
 from mlp_med.errors import MlpMedError, StudyError
-from mlp_med.studies.cell_process import end_with
+from mlp_med.studies.cell_process import end_with, ended_by
 from mlp_med.studies.work import PRELOAD
 
 Arguments = ParamSpec("Arguments")
@@ -71,9 +70,7 @@ def in_process_of_its_own(
 def _how_it_ended(name: str, code: int | None) -> str:
     how = f"exited with code {code}"
     if code is not None and code < 0:
-        how = f"was ended by {signal.Signals(-code).name}"
-    if code == -signal.SIGKILL:
-        how += ", by a person or by the kernel, out of memory"
+        how = f"was ended by {', '.join(ended_by(code))}"
     return f"the process of {name} {how}, before it was done; mend that and try again"
 
 
